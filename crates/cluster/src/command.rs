@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The newest format of commands that this program understands.
+/// Newest format of commands that this program supports.
 pub const FORMAT: u32 = 6;
-/// The format from which a record may free the leases of a machine that is off.
+/// First format in which a record may free the leases of a machine that is off.
 pub const FREES_FORMAT: u32 = 3;
-/// The format from which a lease goes to the next holder with the entry that releases it.
+/// First format in which the entry that releases a lease grants it to the next holder.
 pub const PASSES_FORMAT: u32 = 4;
 /// The format from which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
 pub const LONG_RECORDS_FORMAT: u32 = 5;
-/// The format from which commands are signed by their authors: see [`Body::RequireSignatures`].
+/// First format in which authors sign their commands: see [`Body::RequireSignatures`].
 pub const SIGNED_FORMAT: u32 = 6;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
-/// The same, before [`LONG_RECORDS_FORMAT`].
+/// Largest record before [`LONG_RECORDS_FORMAT`], bytes.
 pub const SHORT_RECORD_BYTES_MAX: usize = 320;
 /// Largest piece of a content in one command, bytes.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
-/// A version of the configuration: counted up by one from 1.
+/// Version of the configuration: versions are numbered consecutively from 1.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -46,23 +46,24 @@ impl fmt::Display for VersionId {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// A command.
+/// A command of the replicated log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Command {
-    /// The format that a member must support to apply it.
+    /// Format that a member must support to apply the command.
     pub format: u32,
-    /// The proposer.
+    /// Member that proposes the command.
     pub from: MemberId,
-    /// When, seconds since 1970 by the proposer's clock: shown, never decided on.
+    /// Time of the proposal, seconds since 1970 by the proposer's clock. Only displayed;
+    /// no decision depends on it.
     #[serde(default)]
     pub time_s: i64,
-    /// The content.
+    /// The change that the command makes.
     pub body: Body,
 }
 
 impl Command {
-    /// A command in the oldest format that has it, so that as many members as possible
-    /// understand it.
+    /// Creates a command in the oldest format that supports it, so that as many members
+    /// as possible understand it.
     pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
         let format = match body {
             Body::Record(ref record) if record.value.len() > SHORT_RECORD_BYTES_MAX => {
@@ -92,46 +93,45 @@ impl fmt::Display for Command {
 /// The content of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Body {
-    /// The first of a cluster: its name, its first member, the certificate (DER) of
-    /// its authority.
+    /// Founds a cluster: its name, its first member, the certificate (DER) of its CA.
     Found {
-        /// The cluster's name.
+        /// Name of the new cluster.
         cluster: String,
-        /// Its first member.
+        /// First member of the cluster, a node.
         member: Member,
-        /// The authority's certificate, DER.
+        /// Certificate of the CA, DER.
         #[serde(with = "serde_bytes")]
         authority: Vec<u8>,
     },
-    /// An invitation was given out. It ends by being used, by [`Body::Uninvite`].
+    /// Adds an invitation. It ends when it is used, or by [`Body::Uninvite`].
     Invite(Invitation),
     /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
-        /// The token.
+        /// SHA-256 of the invitation's token.
         token: Digest,
     },
-    /// Adds a member, who came with a token.
+    /// Adds a member that joined with a token.
     Admit {
-        /// SHA-256 of the token.
+        /// SHA-256 of the token, which is used up.
         token: Digest,
-        /// The new one.
+        /// The new member, with its number.
         member: Member,
     },
     /// Addresses and supported formats of a member, sent at each start.
     Announce(Member),
     /// Removes a member; its certificate is never accepted again.
     Remove {
-        /// The member.
+        /// Number of the member to remove.
         member: MemberId,
     },
     /// Keys of contents, sealed to nodes.
     Seal(Ring),
-    /// A piece of a sealed content. It stays while a version has it, or for
-    /// the proposal that it came before.
+    /// Stores a chunk of an encrypted content. The chunk is kept while a version
+    /// references it, or while it waits for its proposal.
     Chunk {
-        /// SHA-256 of the bytes.
+        /// SHA-256 of the chunk's bytes.
         digest: Digest,
-        /// At most [`CHUNK_BYTES_MAX`].
+        /// Bytes of the chunk, at most [`CHUNK_BYTES_MAX`].
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
@@ -141,41 +141,41 @@ pub enum Body {
     Report(Report),
     /// The leader's next step with a version.
     Decide(Decision),
-    /// Leases.
+    /// Grants, releases or passes on a lease.
     Lease(LeaseCommand),
     /// Sets the record of a lease (format 2), and may free the leases of a machine that is off
     /// (format 3).
     Record(LeaseRecord),
-    /// An event for operators, without other effect.
+    /// Records an event for operators, without other effect.
     Event {
-        /// The message.
+        /// Message of the event, for operators.
         words: String,
     },
-    /// How much of the history is kept.
+    /// Limits of the retained history.
     Keep(Limits),
     /// Introduces the next CA, which is trusted beside the current one.
     Authority(Box<NextAuthority>),
     /// The member has a certificate of the newest CA.
     Certified {
-        /// SHA-256 of that one's certificate.
+        /// SHA-256 of the next CA's certificate.
         authority: Digest,
     },
-    /// The next authority is the present one from now on, and the former one is given
-    /// up.
+    /// Makes the next CA the current one, and drops the previous CA.
     GiveUpAuthority {
-        /// SHA-256 of the next one's certificate.
+        /// SHA-256 of the next CA's certificate.
         next: Digest,
-        /// Members without a certificate of it, as the proposer saw them. If the set
-        /// differs, the old CA is not dropped.
+        /// Members without a certificate of the next CA, as the proposer saw them. If the
+        /// set differs, the old CA is not dropped.
         away: BTreeSet<MemberId>,
     },
-    /// From here on, a command takes effect only with the signature of its author (format 6).
-    /// The leader proposes this once all members support it. There is no way back.
+    /// From this entry on, a command takes effect only with the signature of its author
+    /// (format 6). The leader proposes this once all members support it. The requirement
+    /// is irreversible.
     RequireSignatures,
 }
 
 impl Body {
-    /// Its kind, in a word.
+    /// Returns the name of the command's kind, one word.
     pub fn name(&self) -> &'static str {
         match self {
             Body::Found { .. } => "found",
@@ -205,9 +205,9 @@ impl Body {
 /// always kept, and the newest accepted revision of each of a few followed repositories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limits {
-    /// Versions; at most [`crate::state::VERSIONS_MAX`].
+    /// Largest number of versions, at most [`crate::state::VERSIONS_MAX`].
     pub versions: u32,
-    /// Bytes of their contents, sealed, each piece once.
+    /// Largest size of the encrypted contents, each chunk once, bytes.
     pub content_bytes: u64,
 }
 
@@ -220,14 +220,14 @@ impl Default for Limits {
     }
 }
 
-/// An invitation as all members know it; only the invited machine has the token.
+/// Invitation as all members know it. Only the invited machine has the token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Invitation {
-    /// SHA-256 of the token.
+    /// SHA-256 of the invitation's token.
     pub token: Digest,
     /// The kind of member that may join with it.
     pub kind: crate::member::Kind,
-    /// How long it is good, counted by the leader from the command, milliseconds.
+    /// Validity of the invitation, milliseconds; the leader counts it from the command.
     pub valid_ms: u64,
 }
 
@@ -236,95 +236,98 @@ pub struct Invitation {
 /// members create a key at the same time, the second one is refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ring {
-    /// Its epoch, which contents name.
+    /// Epoch of the key, which contents name.
     pub epoch: Epoch,
     /// The key, sealed to each of these.
     pub sealed: Vec<SealedKey>,
 }
 
-/// A key, sealed to one node.
+/// A key, encrypted for one node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedKey {
-    /// The recipient.
+    /// Node for which the key is encrypted.
     pub member: MemberId,
     /// HPKE's encapsulated key, followed by the ciphertext.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
-/// An authority that is to follow the present one.
+/// The CA that is to replace the current one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextAuthority {
-    /// Its certificate, DER.
+    /// Certificate of the next CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
-    /// A certificate by the present authority for its key, DER.
+    /// Certificate by the current CA for the next CA's key, DER.
     #[serde(with = "serde_bytes")]
     pub vouched: Vec<u8>,
-    /// Its key.
+    /// Private key of the next CA.
     pub key: SealedAuthority,
 }
 
-/// The key of an authority, sealed with a key of contents: to nodes, never to an arbiter.
+/// Private key of a CA, encrypted with a content key: readable by nodes, never by an
+/// arbiter.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SealedAuthority {
-    /// Of the key of contents.
+    /// Epoch of the content key.
     pub epoch: Epoch,
-    /// The ciphertext, as [`crate::authority::Rings`] seals secrets.
+    /// Ciphertext, as [`crate::authority::Rings`] encrypts secrets.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
-/// A sealed content: pieces of a ciphertext.
+/// An encrypted content: chunks of a ciphertext.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Content {
     /// Size of the plain content, in bytes.
     pub bytes: u64,
-    /// The key that opens it.
+    /// Epoch of the key that decrypts the content.
     pub epoch: Epoch,
-    /// The pieces, in order.
+    /// Digests of the chunks, in order.
     pub chunks: Vec<Digest>,
 }
 
 /// A file of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its path, as the configuration names it.
+    /// Path of the file, as the configuration names it.
     pub path: String,
-    /// Its index among the files of the command line; `None` for files that these name.
+    /// Index among the files of the command line; `None` for a file that another file
+    /// includes.
     pub main: Option<u32>,
-    /// It was read as a secret.
+    /// The file was read as a secret.
     pub secret: bool,
-    /// Its permissions.
+    /// Permissions of the file.
     pub mode: u32,
-    /// Its content.
+    /// Content of the file.
     pub content: Content,
 }
 
-/// How a change is to be judged.
+/// Rules by which a change is judged.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Judging {
-    /// How long each stage is looked at, milliseconds; zero: not at all (`--now`).
+    /// Duration for which each stage is observed, milliseconds; zero: not at all
+    /// (`--now`).
     pub judge_ms: u64,
-    /// It takes itself back unless confirmed within this time, milliseconds.
+    /// Time after which the version is rolled back unless it is confirmed, milliseconds.
     pub confirm_within_ms: Option<u64>,
 }
 
-/// Where a version came from.
+/// Origin of a version: an operator or a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Origin {
-    /// An operator.
+    /// An operator applied the files.
     Applied,
-    /// A repository that is followed.
+    /// A followed repository.
     Followed {
-        /// Its address.
+        /// Address of the repository.
         repository: String,
-        /// The revision.
+        /// Full hash of the revision.
         revision: String,
     },
     /// An older version once more.
     RolledBack {
-        /// The version.
+        /// Version whose files are applied again.
         to: VersionId,
     },
 }
@@ -332,37 +335,39 @@ pub enum Origin {
 /// A proposed version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The version that the author saw; refused if another one is accepted now.
+    /// Version on which the author's change is based. Refused if another version is
+    /// accepted now.
     pub parent: Option<VersionId>,
-    /// The author.
+    /// Author of the change, as reported.
     pub author: String,
-    /// Why.
+    /// Message of the author about the change.
     pub message: String,
-    /// When, seconds since 1970 by the author's clock: shown, never decided on.
+    /// Time of the proposal, seconds since 1970 by the author's clock. Only displayed; no
+    /// decision depends on it.
     pub time_s: i64,
     /// The origin of the files.
     pub origin: Origin,
-    /// Its files.
+    /// Files of the version.
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
-    /// Criteria of the evaluation.
+    /// Rules by which the rollout is judged.
     pub judging: Judging,
 }
 
 /// A node's report on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// The version.
+    /// Version that the report is about.
     pub version: VersionId,
-    /// The node.
+    /// Node that reports.
     pub node: MemberId,
-    /// The result.
+    /// Outcome that the node observed.
     pub outcome: Reported,
     /// Explanation: diagnostics, or what got worse; at most
     /// [`crate::state::WORDS_BYTES_MAX`].
     pub words: String,
-    /// Findings of its check.
+    /// Findings of the node's check.
     #[serde(default)]
     pub found: CheckFindings,
 }
@@ -370,8 +375,8 @@ pub struct Report {
 /// Findings of a node that checked a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CheckFindings {
-    /// It changes what nodes must agree on among themselves (router ids, priorities,
-    /// timers): all nodes try it at once, without a canary, and all roll back at once.
+    /// The change affects settings that nodes must agree on (router ids, priorities,
+    /// timers). All nodes apply it at once, without a canary, and all roll back at once.
     #[serde(default)]
     pub together: bool,
     /// Number of virtual addresses that the node owned then, if it served. The node with
@@ -383,56 +388,56 @@ pub struct CheckFindings {
 /// The possible results of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reported {
-    /// It could serve it.
+    /// The node could serve the version.
     Checked,
-    /// It cannot.
+    /// The node cannot serve the version.
     Refused,
-    /// It serves it.
+    /// The node serves the version.
     Serves,
-    /// It served it for the time of judgement, and nothing got worse.
+    /// The node served the version for the observation time, and no metric got worse.
     Good,
-    /// Something got worse.
+    /// Something got worse after the node served the version.
     Worse,
-    /// It rolled back to the accepted version by itself, because it had to take over an
-    /// address, or lost the leader.
+    /// The node rolled back to the accepted version by itself, because it had to take
+    /// over an address, or lost the leader.
     WentBack,
 }
 
 /// The next step of the version in progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
-    /// The version.
+    /// Version that the decision is about.
     pub version: VersionId,
-    /// The step.
+    /// Next step of its rollout.
     pub step: RolloutStep,
 }
 
-/// A step.
+/// A step of a version's rollout.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RolloutStep {
     /// Canary: these nodes can serve it; this one serves it first.
     Canary {
-        /// The canary node.
+        /// Node that serves the version first.
         node: MemberId,
     },
-    /// All of these nodes try it, including the canary.
+    /// All of these nodes serve the version as a candidate, including the canary.
     Rest {
         /// The nodes that can serve it and are reachable.
         nodes: Vec<MemberId>,
     },
-    /// All serve it; it waits to be confirmed.
+    /// All nodes serve the version; it waits for confirmation.
     AwaitConfirmation,
     /// Remaining time for the confirmation, in milliseconds; updated from time to time,
     /// so that a new leader need not start over.
     Remaining {
-        /// Milliseconds.
+        /// Remaining time in milliseconds.
         ms: u64,
     },
-    /// The version is accepted.
+    /// The version becomes the accepted one.
     Accept,
     /// The version is rolled back.
     TakeBack {
-        /// Why.
+        /// Reason for operators, with the affected nodes.
         words: String,
     },
 }
@@ -440,68 +445,71 @@ pub enum RolloutStep {
 /// Commands for leases. [`crate::lease`] defines their timing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LeaseCommand {
-    /// Grants it to a member, with the next epoch. The leader proposes this only after
-    /// the last holder's time has passed.
+    /// Grants the lease to a member, with the next epoch. The leader proposes this only
+    /// after the last holder's time has passed.
     Grant {
-        /// The lease.
+        /// Name of the lease to grant.
         name: String,
-        /// The holder.
+        /// Member that receives the lease.
         holder: MemberId,
-        /// How long a renewal is good, milliseconds.
+        /// Validity of a renewal, milliseconds.
         valid_ms: u64,
-        /// The epoch that the leader saw: with another one nothing is granted, so that
-        /// the same grant twice is one.
+        /// Current epoch as the leader saw it. If it differs, nothing is granted, so a
+        /// repeated grant takes effect once.
         #[serde(default)]
         after: Epoch,
     },
-    /// Its holder gives it up.
+    /// The holder releases the lease.
     Release {
-        /// The lease.
+        /// Name of the lease to release.
         name: String,
-        /// The holder's epoch: of an older one nothing is released.
+        /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
     },
-    /// Its holder gives it up, and who waits for it has it at once.
+    /// The holder releases the lease, and the waiting member receives it at once.
     Pass {
-        /// The lease.
+        /// Name of the lease to pass on.
         name: String,
-        /// The holder's epoch: of an older one nothing is released.
+        /// Epoch of the holder. An older epoch releases nothing.
         epoch: Epoch,
-        /// The holder that gives it up, as it told the leader.
+        /// Holder that releases the lease, as it told the leader.
         holder: MemberId,
-        /// Who waits for it.
+        /// Member that waits for the lease.
         next: Option<NextHolder>,
     },
 }
 
-/// Who waits for a lease.
+/// Member that waits for a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NextHolder {
-    /// The member.
+    /// Member that receives the lease next.
     pub member: MemberId,
-    /// How long a renewal is good, milliseconds.
+    /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
-    /// When it sent the request that this grants, nanoseconds of its own clock.
+    /// Time at which the member sent the request that this command grants, nanoseconds by
+    /// its own clock.
     pub asked_ns: u64,
 }
 
-/// What the holder of a lease writes down under it, for the next holder: such as which copies
-/// of a volume have all that was acknowledged. Only the holder of the present epoch can.
+/// Record that the holder of a lease writes for the next holder, such as the copies of
+/// a volume that have all acknowledged writes. Only the holder of the current epoch can
+/// write one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseRecord {
-    /// The lease.
+    /// Name of the lease whose record is written.
     pub name: String,
-    /// The holder's epoch: with an older one nothing is written.
+    /// Epoch of the holder. With an older epoch nothing is written.
     pub epoch: Epoch,
-    /// Higher than that of the record before it, or nothing is written: one whose outcome was
-    /// unknown does not come back behind one that was proposed later.
+    /// Sequence number; must exceed that of the previous record, or nothing is written.
+    /// So a record whose outcome was unknown cannot overwrite one that was proposed
+    /// later.
     pub number: u64,
     /// The record, at most [`RECORD_BYTES_MAX`]; an empty one removes it.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
-    /// With the record, all leases of the node of this name are free at once: its machine is known
-    /// to be off. Only the holder of a lease `PART/@NODE`, which stands for the node itself, may say
-    /// so (format 3). Empty: of none.
+    /// Name of a node whose machine is known to be off: all its leases become free
+    /// together with the record. Only the holder of a lease `PART/@NODE`, which
+    /// represents the node itself, may set it (format 3). Empty: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub frees: String,
 }
@@ -509,13 +517,13 @@ pub struct LeaseRecord {
 /// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Done.
+    /// The command took effect and has no further result.
     Done,
     /// The number of the new version.
     Version(VersionId),
     /// The lease has this epoch now.
     Lease(Epoch),
-    /// Not done; nothing was changed.
+    /// The command was refused; nothing changed.
     Refused(Refusal),
 }
 
@@ -524,75 +532,75 @@ pub enum Answer {
 pub enum Refusal {
     /// Another version is in progress.
     Busy {
-        /// The version.
+        /// Version that is in progress.
         version: VersionId,
-        /// Its author.
+        /// Author of the version.
         author: String,
     },
-    /// The author has not seen the accepted version.
+    /// The change is not based on the accepted version.
     Stale {
-        /// The accepted one.
+        /// Version that is accepted now.
         accepted: Option<VersionId>,
     },
-    /// The token is unknown, was used, or its time has passed.
+    /// The token is unknown, used, or expired.
     Token,
-    /// The certificate is that of a removed member, or of another one.
+    /// The certificate belongs to a removed member, or to another one.
     Certificate,
     /// There is no such member.
     NoMember,
     /// The version does not exist, or is not in progress.
     NoVersion,
-    /// A piece of its contents is missing.
+    /// A chunk of the contents is missing.
     Incomplete {
-        /// The chunk.
+        /// Digest of the missing chunk.
         chunk: Digest,
     },
-    /// More than there may be.
+    /// A limit was exceeded.
     TooMany {
-        /// The kind of objects.
+        /// Kind of the objects whose number is limited.
         what: String,
-        /// How many there may be.
+        /// Largest permitted number.
         max: u64,
     },
     /// Another member holds the lease.
     Held {
-        /// The holder.
+        /// Member that holds the lease.
         holder: MemberId,
     },
-    /// The epoch is an old one.
+    /// The epoch is outdated.
     OldEpoch,
     /// The cluster was founded already, or not yet.
     Founded,
-    /// This member does not do that.
+    /// This member may not propose the command.
     Unfit,
     /// Another member has the number or the name.
     Taken {
-        /// The one that is taken.
+        /// Attribute that is taken.
         what: TakenAttribute,
     },
     /// A name has letters, digits, dots, hyphens and underscores, and is short.
     Name,
     /// The bytes are not those of the digest.
     Digest,
-    /// The key is not sealed to this node, which came meanwhile.
+    /// The key is not encrypted for this node, which joined meanwhile.
     Unsealed {
-        /// The node.
+        /// Node that lacks the key.
         node: MemberId,
     },
     /// The version (or the CA) is not in the state for this step, or a report forbids it.
     Untimely,
-    /// An authority follows the present one already.
+    /// A CA replacement is already in progress.
     AuthorityUnderWay,
-    /// A member has certificates of an authority so old that no further one can follow.
+    /// A member has only certificates of a CA so old that no further CA can follow.
     Late {
-        /// The member.
+        /// Member that lacks a newer certificate.
         member: MemberId,
     },
-    /// It lacks the signature of its author.
+    /// The command lacks the signature of its author.
     Unsigned,
-    /// Some member would not understand it.
+    /// Some member would not understand the command.
     Format {
-        /// The format that all of them support.
+        /// Newest format that all members support.
         understood: u32,
     },
 }
@@ -600,9 +608,9 @@ pub enum Refusal {
 /// The attribute that another member has already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum TakenAttribute {
-    /// A member's number; a new one is above all that ever were.
+    /// Member number; a new one is above all numbers ever assigned.
     Number,
-    /// A member's name.
+    /// Name of another member.
     Name,
 }
 

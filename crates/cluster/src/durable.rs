@@ -1,8 +1,8 @@
-//! Files that are on the disk when they are written, whole or not at all.
+//! Files that are on disk when the write returns, complete or not at all.
 //!
-//! A member cannot start without some of them. These are kept twice, each copy with its
-//! digest: a disk that returns other bytes than it was given is noticed, and the other copy
-//! is read.
+//! A member cannot start without some of them. Those are stored twice, each copy with
+//! its digest: if a disk returns other bytes than were written, that is noticed, and
+//! the other copy is read.
 
 use crate::member::digest;
 use rustix::fs::OFlags;
@@ -12,11 +12,12 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Writes these bytes to a file that its owner alone may read, in place of what it held. Never
-/// more than one writer a file: for those of a member it has the state directory's lock.
+/// Replaces the content of a file that only its owner may read. A file must have at
+/// most one writer at a time: for a member's files the lock of the state directory
+/// ensures that.
 ///
 /// # Errors
-/// The system's; the file then is the one before.
+/// Returns the system's errors; the file is then unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_by(
         &beside(path, "new"),
@@ -26,17 +27,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     )
 }
 
-/// Writes these bytes to a file of these permissions, in place of what it held. Each process
-/// writes to a file of its own first, so that several may do so at the same time.
+/// Replaces the content of a file with these permissions. Each process first writes to
+/// a file of its own, so that several may write at the same time.
 ///
 /// # Errors
-/// The system's; the file then is the one before.
+/// Returns the system's errors; the file is then unchanged.
 pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
     write_by(&beside_of_process(path), path, permissions, bytes)
 }
 
 fn write_by(beside: &Path, path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
-    // What an earlier process left is not written through.
+    // Removed so that nothing is written through a link that an earlier process left.
     match std::fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -53,7 +54,7 @@ fn write_by(beside: &Path, path: &Path, permissions: Permissions, bytes: &[u8]) 
         std::fs::rename(beside, path)
     };
     if let Err(error) = write_beside() {
-        // A full disk needs the room; why it failed matters more than this.
+        // A full disk needs the space; the first error is more important than this one.
         let _ = std::fs::remove_file(beside);
         return Err(error);
     }
@@ -88,32 +89,32 @@ fn seal(bytes: &[u8]) -> Vec<u8> {
     [SEAL, digits.as_bytes(), b"\n"].concat()
 }
 
-/// Writes these bytes to a file and to its copy. The copy is written first: it is never
+/// Writes bytes to a file and to its copy. The copy is written first, so it is never
 /// older than the file.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's errors.
 pub fn write_twice(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let sealed = Zeroizing::new([bytes, &seal(bytes)].concat());
     write(&copy_of(path), &sealed)?;
     write(path, &sealed)
 }
 
-/// The content of a file that was written twice.
+/// Content of a file that was written twice.
 #[derive(Debug)]
 pub struct DurableContent {
-    /// The content. There may be keys in it.
+    /// Bytes of the file, which may contain keys.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// The damage of the file, if the content comes from its copy.
+    /// Damage of the file, if the content comes from its copy.
     pub damage: Option<&'static str>,
 }
 
-/// Reads a file of at most so many bytes that was written twice: its copy where the file
+/// Reads a file of at most this many bytes that was written twice: its copy if the file
 /// is damaged or missing.
 ///
 /// # Errors
-/// Where neither is whole, those of the file: `NotFound`, or `InvalidData` when it does not
-/// have its digest.
+/// If neither is intact, returns the error of the file: `NotFound`, or `InvalidData` if
+/// it does not match its digest.
 pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<DurableContent> {
     let error = match read_whole(path, bytes_max) {
         Ok(bytes) => {

@@ -1,7 +1,6 @@
-//! A version as a machine loads it: the files of the command line in order, and
-//! every file that they name, as plain bytes. It goes to the loader in a sealed
-//! memory file, and stands on a node's disk as the version that it starts with when
-//! it is alone.
+//! A version as a machine loads it: the files of the command line in order, and every
+//! file that they name, as plain bytes. The loader receives it in a sealed memory file.
+//! A node stores it on disk, and starts with it when it is alone.
 
 use crate::command::VersionId;
 use part::codec::{self, Malformed};
@@ -11,21 +10,21 @@ use zeroize::Zeroize;
 
 /// Largest set, bytes of all files together.
 pub const SET_BYTES_MAX: u64 = 64 << 20;
-/// Files in a set.
+/// Largest number of files in a set.
 pub const FILES_MAX: usize = 4096;
 
-/// A file.
+/// A file of a version, with its content.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetFile {
-    /// Its path, as it is named.
+    /// Path, as the configuration names it.
     pub path: String,
-    /// Whether it was named on the command line; these come first, in their order.
+    /// The file was named on the command line. Such files come first, in their order.
     pub main: bool,
-    /// It was read as a secret.
+    /// The file was read as a secret.
     pub secret: bool,
-    /// Its permissions.
+    /// Permission bits of the file (mode).
     pub mode: u32,
-    /// The content.
+    /// Content of the file; zeroized on drop if it is secret.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -47,28 +46,28 @@ impl Drop for SetFile {
 /// The files of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FileSet {
-    /// The version; zero if there is none yet.
+    /// Version number; zero if there is none yet.
     pub version: VersionId,
     /// The description for messages, such as `version 12 by anna: "more servers"`.
     pub label: String,
-    /// The node that loads it: what `on NODE` lines are compared with.
+    /// Name of the node that loads it, which `on NODE` lines are compared with.
     pub node: String,
-    /// Its files.
+    /// Files of the version.
     pub files: Vec<SetFile>,
-    /// Directories that are named, with the names in them.
+    /// Directories that the configuration names, with the names in them.
     pub listings: Vec<(String, Vec<String>)>,
 }
 
 impl FileSet {
-    /// As bytes.
+    /// Encodes the set for storage or the loader.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// From bytes.
+    /// Decodes a set.
     ///
     /// # Errors
-    /// Fails on bytes that are no set.
+    /// Fails on bytes that do not encode a set.
     pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
         codec::decode(bytes)
     }

@@ -12,35 +12,35 @@ use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Topics of a member.
+/// Largest number of topics of a member.
 pub const TOPICS_MAX: usize = 64;
 /// Longest name of a topic, bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 64;
-/// Bytes of all topics of a member.
+/// Largest size of all topics of a member, bytes.
 pub const ENTRY_BYTES_MAX: usize = 64 << 10;
-/// Members of which there are entries.
+/// Largest number of members with entries.
 pub const ENTRIES_MAX: usize = crate::state::MEMBERS_MAX;
-/// Largest message, bytes.
+/// Largest gossip message, bytes; covers entries of all members.
 pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
 
-/// The topic or its content exceeds a limit.
+/// A topic or its content exceeds a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TooMuch {
-    /// More topics than [`TOPICS_MAX`].
+    /// There are more topics than [`TOPICS_MAX`].
     #[error("more than {TOPICS_MAX} topics")]
     Topics,
     /// A name longer than [`TOPIC_NAME_BYTES_MAX`].
     #[error("a topic's name of more than {TOPIC_NAME_BYTES_MAX} bytes")]
     Name,
-    /// More bytes than [`ENTRY_BYTES_MAX`] in all.
+    /// All topics together exceed [`ENTRY_BYTES_MAX`].
     #[error("more than {ENTRY_BYTES_MAX} bytes in all")]
     Bytes,
 }
 
-/// A message that is not taken.
+/// Reason why a message is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
-    /// The message is malformed.
+    /// The message cannot be decoded.
     #[error("gossip is {0}")]
     Malformed(Malformed),
     /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
@@ -51,7 +51,7 @@ pub enum GossipError {
 /// A topic of an entry.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 struct Topic {
-    /// The sequence of the entry when it was put.
+    /// Sequence number of the entry when the value was set.
     #[serde(rename = "s")]
     sequence: u64,
     /// None: the topic was removed.
@@ -59,20 +59,20 @@ struct Topic {
     bytes: Option<Vec<u8>>,
 }
 
-/// How new an entry is: starts of its member, then changes since the start.
+/// Age of an entry: number of its member's starts, then changes since the start.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
 pub struct Age {
-    /// The incarnation of the member: one for each start. If it is below an earlier one,
-    /// the member continues above that.
+    /// Incarnation of the member, one for each start. If it is below an earlier one, the
+    /// member continues above that.
     #[serde(rename = "i")]
     pub incarnation: u64,
-    /// The number that this start began with, which no other has: two starts may go on
-    /// above the same earlier one.
+    /// Number with which this start began, unique to it: two starts may continue above
+    /// the same earlier one.
     #[serde(rename = "b", default)]
     pub start: u64,
-    /// How many changes there were.
+    /// Number of changes since the start.
     #[serde(rename = "s")]
     pub sequence: u64,
 }
@@ -116,25 +116,26 @@ fn check_bounds(topics: &BTreeMap<String, Topic>) -> Result<(), TooMuch> {
     Ok(())
 }
 
-/// How new the entries are that somebody has.
+/// Ages of the entries that a member has.
 pub type Ages = BTreeMap<MemberId, Age>;
 
 /// The change of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Change {
-    /// It holds all that was put after this, in the same incarnation; zero: all.
+    /// Holds all values that were set after this sequence number, in the same
+    /// incarnation; zero: all.
     #[serde(rename = "f")]
     after: u64,
     #[serde(rename = "e")]
     entry: Entry,
 }
 
-/// The changes that another member lacks.
+/// Changes that another member lacks.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Delta(BTreeMap<MemberId, Change>);
 
 impl Delta {
-    /// There is nothing in it.
+    /// Returns whether it has no changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -142,14 +143,14 @@ impl Delta {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Message {
-    /// The ages of the sender's entries; None: it needs no response.
+    /// Ages of the sender's entries; None: no response is needed.
     #[serde(default)]
     ages: Option<Ages>,
     #[serde(default)]
     delta: Delta,
 }
 
-/// Everything that a member knows of what members say.
+/// Entries of all members that a member knows.
 #[derive(Clone, Debug)]
 pub struct Gossip {
     me: MemberId,
@@ -159,10 +160,10 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Creates the gossip of a member that starts. The incarnation is a number that no
-    /// start of it had, such as the milliseconds since 1970. It should grow; if it does
-    /// not, because the clock went back, the others report that, and it continues above
-    /// theirs.
+    /// Creates the gossip of a member that starts. No earlier start may have used the
+    /// incarnation, which can be the milliseconds since 1970. It should grow. If the
+    /// clock went back, the others report a higher one, and the member continues above
+    /// that.
     pub fn new(me: MemberId, incarnation: u64) -> Gossip {
         let entry = Entry {
             age: Age {
@@ -232,7 +233,7 @@ impl Gossip {
         Some(now_ms.saturating_sub(*heard_ms))
     }
 
-    /// How new everything is.
+    /// Returns the ages of all known entries.
     pub fn ages(&self) -> Ages {
         let age = |(id, entry): (&MemberId, &Entry)| (*id, entry.age);
         self.entries.iter().map(age).collect()
@@ -255,7 +256,7 @@ impl Gossip {
         delta
     }
 
-    /// Takes in what others told. In whatever order, and however often.
+    /// Merges the changes of other members. Order and repetition do not matter.
     pub fn merge(&mut self, delta: &Delta, now_ms: u64) {
         for (id, change) in &delta.0 {
             if *id == self.me {
@@ -269,8 +270,9 @@ impl Gossip {
         }
     }
 
-    /// Others have an own entry that is newer than what this start said: it is of an
-    /// earlier start, with a number that was not below this one.
+    /// Continues above the age of an own entry that others have and that is newer than
+    /// this start's entries. Such an entry comes from an earlier start whose number was
+    /// not below this one.
     fn outlive(&mut self, age: Age) {
         let own = self.entries.entry(self.me).or_default();
         if age > own.age {
@@ -286,7 +288,7 @@ impl Gossip {
         })
     }
 
-    /// The answer to what somebody sent.
+    /// Returns the response to another member's message.
     pub fn answer(&mut self, bytes: &[u8], now_ms: u64) -> Result<Vec<u8>, GossipError> {
         let message = read(bytes)?;
         self.merge(&message.delta, now_ms);
@@ -300,8 +302,8 @@ impl Gossip {
         Ok(codec::encode(&answer))
     }
 
-    /// Takes an answer, and says what to send then, if there is something that the
-    /// other does not have.
+    /// Merges a response. Returns the message to send next, if the other member lacks
+    /// anything.
     pub fn take(&mut self, bytes: &[u8], now_ms: u64) -> Result<Option<Vec<u8>>, GossipError> {
         let message = read(bytes)?;
         self.merge(&message.delta, now_ms);
@@ -312,7 +314,7 @@ impl Gossip {
     }
 }
 
-/// Takes a change of an entry in; whether it brought something.
+/// Merges a change of an entry. Returns whether it was new.
 fn take_change(known: &mut Entry, change: &Change) -> bool {
     let new = &change.entry;
     if new.age.life() < known.age.life() {
@@ -329,7 +331,8 @@ fn take_change(known: &mut Entry, change: &Change) -> bool {
             topics: BTreeMap::new(),
         }
     };
-    // What lies between was never here: with all of it, it comes once more.
+    // A gap: the changes between were never received. The member will receive the whole
+    // entry.
     if change.after > merged.age.sequence {
         return false;
     }

@@ -5,10 +5,13 @@
 //!
 //! - [`command`] has the replicated commands, [`state`] the value that results from them.
 //! - [`log`] has the log entries, [`raft`] the consensus (openraft), [`store`] its disk (redb).
-//! - [`wire`] connects members; [`authority`] authenticates them, and encrypts contents so that the arbiter cannot read them.
-//! - [`rollout`] decides how a change reaches the nodes, [`lease`] who holds which lease, [`gossip`] spreads values that need no consensus.
+//! - [`wire`] connects members; [`authority`] authenticates them, and encrypts contents
+//!   so that the arbiter cannot read them.
+//! - [`rollout`] decides how a change reaches the nodes, [`lease`] who holds which
+//!   lease, [`gossip`] spreads values that need no consensus.
 //! - [`file_set`] is a version as a machine loads it; [`history`] shows versions.
-//! - [`role`] is the process that joins them. Its requests to the machine go through [`machine::Machine`]; those of operators to it are [`request`].
+//! - [`role`] is the process that joins them. Its requests to the machine go through
+//!   [`machine::Machine`]; those of operators to it are [`request`].
 //!
 //! This crate never serves traffic and never knows what a keyword of the proxy means.
 //! Traffic never waits for it.

@@ -1,5 +1,5 @@
-//! Requests of the control role to its machine. The binary implements them with its
-//! supervisor, tests with a machine of their own.
+//! Interface of the control role to its machine. The binary implements it with its
+//! supervisor; tests implement a machine of their own.
 
 use crate::authority::PartCredentials;
 use crate::command::LeaseRecord;
@@ -15,43 +15,43 @@ use std::sync::Arc;
 /// The machine's result for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Verdict {
-    /// It can serve it, or serves it.
+    /// The machine can serve the version, or serves it.
     pub good: bool,
-    /// Printed diagnostics and messages.
+    /// Diagnostics and messages that the check printed.
     pub words: String,
     /// For a check: the version changes what nodes must agree on among themselves.
     pub together: bool,
 }
 
-/// How well it serves, as counters that only grow and states of now.
+/// Health of the traffic: counters that only grow, and current values.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Health {
     /// Requests (HTTP) and sessions (TCP) finished.
     pub requests: u64,
     /// Responses with 5xx, and failed connections to servers.
     pub errors: u64,
-    /// Servers that are up, of all that are checked.
+    /// Number of servers that are up, of all that are checked.
     pub servers_up: u64,
-    /// All servers that are checked.
+    /// Number of servers that are checked.
     pub servers: u64,
-    /// Frontends that serve something, by name, with where they listen.
+    /// Frontends that serve something, by name, with their listening addresses.
     pub frontends: Vec<FrontendHealth>,
-    /// Virtual addresses that this machine owns now.
+    /// Number of virtual addresses that this machine owns now.
     pub addresses_owned: u64,
-    /// Virtual addresses that are configured.
+    /// Number of virtual addresses that are configured.
     pub addresses: u64,
 }
 
-/// A frontend.
+/// Health of one frontend of the machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FrontendHealth {
-    /// Its name.
+    /// Name of the frontend.
     pub name: String,
-    /// Its addresses with ports, for synthetic requests.
+    /// Listening addresses with ports, for synthetic requests.
     pub listens: Vec<String>,
-    /// It speaks HTTP in the clear there.
+    /// The listener speaks plain HTTP at these addresses.
     pub http: bool,
-    /// Whether it has a usable server, or responds by itself.
+    /// The listener has a usable server, or responds by itself.
     pub usable: bool,
 }
 
@@ -59,10 +59,10 @@ pub struct FrontendHealth {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Parts {
-    /// The parts that run beside the proxy, a summary each.
+    /// Summaries of the parts other than the proxy.
     #[serde(rename = "parts")]
     pub summaries: Vec<Summary>,
-    /// The virtual routers.
+    /// Virtual routers, as the address role reports them.
     pub routing: Routing,
 }
 
@@ -70,7 +70,8 @@ pub struct Parts {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Routing {
-    /// Why their state is not known, for example because the role does not respond; empty: it is.
+    /// Reason why the state of the virtual routers is unknown, for example because the
+    /// role does not respond; empty: it is known.
     pub unknown: String,
     /// At most [`ROUTERS_MAX`]; those with a fault first.
     pub routers: Vec<RouterStatus>,
@@ -85,7 +86,7 @@ pub const REASON_MAX: usize = 200;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouterStatus {
-    /// Its name.
+    /// Name of the virtual router.
     pub name: String,
     /// Number of its virtual addresses.
     pub addresses: u64,
@@ -93,110 +94,115 @@ pub struct RouterStatus {
     pub is_owner: bool,
     /// A lease of the cluster determines the owner.
     pub has_lease: bool,
-    /// Why the machine cannot own the addresses; empty: it can. A lease that another machine holds
-    /// is no fault.
+    /// Reason why the machine cannot own the addresses; empty: it can. A lease that
+    /// another machine holds is not a fault.
     pub fault: String,
-    /// What the machine cannot serve at the addresses, and why; empty: it serves all.
+    /// The traffic that the machine cannot serve at the addresses, with the reason;
+    /// empty: it serves all.
     pub unavailable: String,
 }
 
-/// Whether the machine serves the version that it was given, by observation.
+/// Observation of whether the machine serves the version that it received.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Observed {
-    /// A version is served.
+    /// The machine serves a version now.
     pub serves: bool,
     /// The reason, if none is served.
     pub why: String,
-    /// Things that the version needs and the machine lacks: it is served without them.
+    /// Things that the version needs and the machine lacks: the version is served without
+    /// them.
     pub missing: Vec<String>,
 }
 
 /// Unrequested messages of the machine.
 #[derive(Debug)]
 pub enum News {
-    /// It had to take over an address, and rolled back to the accepted version.
+    /// The node had to take over an address, and rolled back to the accepted version.
     WentBack {
-        /// Why, in words.
+        /// Reason, as text.
         words: String,
     },
     /// All leases that a part of the machine could use, or wants to know. Sent at the start and
     /// after each change.
     WantsLeases {
-        /// The part.
+        /// Name of the part that uses the leases.
         part: String,
-        /// Its leases.
+        /// Leases that the part wants, with their parameters.
         leases: Vec<WantedLease>,
     },
-    /// A part wants the record of a lease to be written. The answer goes to
+    /// A part requests that the record of a lease is written. The response goes to
     /// [`Machine::recorded`].
     Records {
         /// The machine's number of the question.
         ask: u64,
-        /// The record.
+        /// Record to write, with its lease and epoch.
         record: LeaseRecord,
     },
-    /// Somebody wants the report of the cluster. The answer goes to [`Machine::reported`].
+    /// A client requests the report of the cluster. The response goes to
+    /// [`Machine::reported`].
     Reports {
         /// The machine's number of the question.
         ask: u64,
     },
     /// A part asks about versions over this connection ([`part::versions`]).
     Versions {
-        /// The connection.
+        /// Connected socket of the requesting part.
         connection: OwnedFd,
     },
-    /// The supervisor wants the role to end.
+    /// The supervisor requests that the role ends.
     Stop,
 }
 
-/// The machine.
+/// Interface to the machine that serves the traffic.
 pub trait Machine: Send + Sync + 'static {
-    /// Builds it dry, with all that the machine has.
+    /// Checks the version against the machine without serving it.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
-    /// Does so, and returns what it found as [`part::versions::Findings`] in JSON.
+    /// Checks the version, and returns the findings as [`part::versions::Findings`] in
+    /// JSON.
     fn find(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send {
         self.check(set)
     }
     /// Serves the version. With `trial`, the previous version stays compiled beside it,
     /// until [`Machine::accept`] or [`Machine::revert`].
     fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;
-    /// Accepts the candidate version.
+    /// Makes the candidate the accepted version; the previous one is dropped.
     fn accept(&self) -> impl Future<Output = Verdict> + Send;
     /// Serves the version before the candidate again.
     fn revert(&self) -> impl Future<Output = Verdict> + Send;
-    /// How well it serves; None where nothing serves.
+    /// Returns the health of the traffic; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
     /// Returns the status of the parts that run beside the proxy, and have a report of their own.
     fn parts(&self) -> impl Future<Output = Parts> + Send {
         std::future::ready(Parts::default())
     }
-    /// Whether it serves a version now; None if that is not known.
+    /// Returns whether the machine serves a version now; None if that is not known.
     fn observe(&self) -> impl Future<Output = Option<Observed>> + Send {
         std::future::ready(None)
     }
-    /// Reports the leases that parts named to them: those that are held, and the others.
+    /// Reports the leases that parts named to them, both held and not held.
     fn hold(&self, leases: Vec<KnownLease>) -> impl Future<Output = ()> + Send;
-    /// Reports the standing of this machine as a member to all parts.
+    /// Reports the status of this machine as a member to all parts.
     fn report_standing(&self, news: MemberNews) -> impl Future<Output = ()> + Send {
         drop(news);
         std::future::ready(())
     }
-    /// What became of a record.
+    /// Reports the outcome of writing a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
-    /// The report of the cluster, which somebody asked for.
+    /// Delivers the report of the cluster that a client requested.
     fn reported(&self, ask: u64, report: Report) -> impl Future<Output = ()> + Send {
         let _ = (ask, report);
         async {}
     }
-    /// Another node could use this lease better: its users release it in good order, and
-    /// do not request it for a moment.
+    /// Asks the users of a lease to release it in good order, and not to request it for a
+    /// moment, because another node could use it better.
     fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
-    /// Whether the parts hear what is reported to them. While they do not, they stop at the end of the
-    /// leases that they know, and none is renewed for them: another machine can go on.
+    /// Returns whether the parts receive reports. While they do not, no lease is renewed
+    /// for them and they stop when their leases expire. Another machine can then
+    /// continue.
     fn is_heard(&self) -> bool {
         true
     }
-    /// The parts of this machine that get a certificate of their own.
+    /// Returns the parts of this machine that get a certificate of their own.
     fn certified(&self) -> Vec<&'static str> {
         Vec::new()
     }

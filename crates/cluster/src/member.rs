@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
 
-/// A member's number: given once, never again, also not after it was removed.
+/// Member number: assigned once and never reused, even after the member was removed.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -18,23 +18,23 @@ impl fmt::Display for MemberId {
     }
 }
 
-/// The kind of member.
+/// Kind of a member: node or arbiter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Carries traffic, votes, stores, reads contents.
     #[default]
     Node,
-    /// Votes and stores; what it stores of contents is sealed.
+    /// Votes and stores; can decrypt no contents.
     Arbiter,
 }
 
-/// SHA-256 of something. Its bytes in the log and on the wire; where people read it
-/// (JSON), hexadecimal digits.
+/// SHA-256 digest. Encoded as bytes in the log and on the wire, and as hexadecimal
+/// digits where people read it (JSON).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Digest(pub [u8; 32]);
 
-/// SHA-256.
+/// Returns the SHA-256 digest of the bytes.
 pub fn digest(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
@@ -42,7 +42,7 @@ pub fn digest(bytes: &[u8]) -> Digest {
 }
 
 impl Digest {
-    /// From its hexadecimal digits.
+    /// Parses a digest in hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Digest> {
         let mut bytes = [0; 32];
         let digits = text.as_bytes();
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The forms in which a digest comes: a list of numbers is that of older files.
+/// Encodings of a digest: older files contain a list of numbers.
 struct Form;
 
 impl<'de> Visitor<'de> for Form {
@@ -112,23 +112,23 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A member, as all of them know it.
+/// A member, as all members know it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Member {
-    /// Its number.
+    /// Number of the member.
     pub id: MemberId,
-    /// Its name: that of its host, unless another was given.
+    /// Name of the member: the host name, unless another one was configured.
     pub name: String,
-    /// The kind of member.
+    /// Kind of member: node or arbiter.
     pub kind: Kind,
-    /// The addresses where it listens for members, the preferred one first.
+    /// Addresses on which it listens for members, the preferred one first.
     pub addresses: Vec<SocketAddr>,
     /// SHA-256 of the public key (SPKI) of its certificate.
     pub certificate: Digest,
-    /// To what contents are sealed for it (HPKE, X25519); an arbiter has none.
+    /// Public key for which contents are encrypted (HPKE, X25519); an arbiter has none.
     #[serde(with = "serde_bytes")]
     pub sealing_key: Option<Vec<u8>>,
-    /// The newest format of commands that its program understands.
+    /// Newest format of commands that its program supports.
     pub format: u32,
 }
 

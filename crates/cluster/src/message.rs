@@ -6,39 +6,39 @@ use part::role::bounded::{Part, Words};
 use part::role::{PartMessage, WantedLeases};
 use serde::{Deserialize, Serialize};
 
-/// The part's name.
+/// Name of the part in its messages to the supervisor.
 pub const PART: &str = "cluster";
 
 /// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// The leases that a part of this machine could use, or wants to know: all of them.
+    /// All leases that a part of this machine could use, or wants to know.
     Wants {
-        /// The part: the names of its leases begin with it and a slash.
+        /// Name of the part: the names of its leases begin with it and a slash.
         #[serde(with = "Part")]
         part: String,
-        /// The leases.
+        /// Leases with their parameters.
         leases: WantedLeases,
     },
-    /// A question: write the record of a lease that this machine holds. The answer is
+    /// Request to write the record of a lease that this machine holds. The response is
     /// [`Recorded`].
     Record(LeaseRecord),
 }
 
-/// What became of a record.
+/// Outcome of writing a record.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Recorded {
-    /// A majority has it.
+    /// A majority has the record.
     Written,
-    /// It was not written, and never will be.
+    /// The record was not written, and never will be.
     Refused {
-        /// Why.
+        /// Reason why the record was not written.
         #[serde(with = "Words")]
         words: String,
     },
-    /// It may have been written, or may yet be.
+    /// The record may have been written, or may still be written.
     Unknown {
-        /// Why.
+        /// Reason why the outcome is unknown.
         #[serde(with = "Words")]
         words: String,
     },
@@ -48,14 +48,15 @@ pub enum Recorded {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Run {
-    /// Its state directory.
+    /// Path of the state directory, as bytes.
     pub directory: Vec<u8>,
-    /// Where operators find it.
+    /// Path of the socket for operators.
     pub socket: Vec<u8>,
 }
 
 impl Message {
-    /// Encodes the message for forwarding. What a part wants stays valid until the next one.
+    /// Encodes the message for forwarding. The wanted leases of a part remain valid until
+    /// its next message.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
             Message::Wants { .. } => 1,

@@ -3,7 +3,7 @@
 //! final one, then the next request if there is one. Each is its length (u32, big endian)
 //! and the value encoded by [`part::codec`]. The role closes idle connections.
 
-//! [`Client`] is the asking side; it blocks, and needs no runtime.
+//! [`Client`] is the client side; it blocks, and needs no runtime.
 
 use crate::command::{Judging, Origin, VersionId};
 use crate::file_set::FileSet;
@@ -20,34 +20,34 @@ use std::time::Duration;
 pub const SOCKET: &str = "control.sock";
 /// Largest request, and largest reply: a set of files and a little.
 pub const REQUEST_BYTES_MAX: usize = (crate::file_set::SET_BYTES_MAX as usize) + (8 << 20);
-/// Bytes of a length before a value.
+/// Bytes of the length before a value.
 pub const LENGTH_BYTES: usize = 4;
-/// How long the role may take with a piece of a request.
+/// Longest time for writing one piece of a response to the client.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A request.
+/// Request of an operator to the role.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// How everything is: [`Reply::Json`], the status as [`crate::role::status`] has it.
+    /// Status of the cluster: [`Reply::Json`], as [`crate::role::status`] renders it.
     Status,
     /// Create a token for a new member: [`Reply::Token`].
     Invite {
-        /// The kind of member.
+        /// Kind of member to invite.
         kind: Kind,
-        /// How long it is good, milliseconds.
+        /// Validity of the invitation, milliseconds.
         valid_ms: u64,
     },
     /// Removes a member, by name.
     Remove {
-        /// Its name.
+        /// Name of the new member.
         name: String,
     },
     /// Transfers leadership to a member, by default to the best candidate.
     HandOver {
-        /// Its name.
+        /// Name of the next leader; None: the best candidate.
         name: Option<String>,
     },
-    /// New keys and certificates.
+    /// Replace this member's key and certificate, and the content key.
     Rotate,
     /// Replace the CA, and certify all members by the new one: [`Reply::Progress`] until
     /// [`Reply::Done`] or [`Reply::Refused`].
@@ -56,78 +56,79 @@ pub enum Request {
     Apply(Box<Apply>),
     /// Confirm the version that waits for confirmation.
     Confirm {
-        /// The version.
+        /// Version to confirm; None: the one that waits.
         version: Option<VersionId>,
     },
     /// Rolls back the version in progress.
     TakeBack {
-        /// Why.
+        /// Reason, for the history.
         words: String,
     },
     /// An older version once more.
     Rollback {
-        /// The version.
+        /// Version to apply again.
         version: VersionId,
-        /// The author.
+        /// Author of the rollback, for the history.
         author: String,
-        /// Why.
+        /// Reason of the author for the history.
         message: String,
-        /// Criteria of the evaluation.
+        /// Rules by which the rollout is judged.
         judging: Judging,
     },
     /// Versions, the newest first: [`Reply::Json`], an array of
     /// [`crate::state::VersionRecord`].
     Log {
-        /// Maximum number.
+        /// Largest number of entries to return.
         max: u64,
     },
-    /// The files of a version in plain (None: the accepted one): [`Reply::Set`].
+    /// Requests the decrypted files of a version (None: the accepted one):
+    /// [`Reply::Set`].
     Show {
-        /// The version.
+        /// Version to show; None: the accepted one.
         version: Option<VersionId>,
     },
     /// Poll the followed repositories now.
     Follow,
-    /// A line among the events, agreed on like everything else: [`Reply::Done`] when a
-    /// majority has it on its disks.
+    /// Adds a line to the replicated events: [`Reply::Done`] when a majority has it on
+    /// disk.
     Note {
         /// The line, at most [`crate::state::WORDS_BYTES_MAX`].
         words: String,
     },
 }
 
-/// A change that an operator wants.
+/// A change that an operator applies.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Apply {
     /// The version on which the files are based.
     pub parent: Option<VersionId>,
-    /// The author.
+    /// Author of the change, for the history.
     pub author: String,
-    /// Why.
+    /// Message of the author about the change.
     pub message: String,
-    /// When, seconds since 1970.
+    /// Time of the change, seconds since 1970.
     pub time_s: i64,
-    /// From where.
+    /// Origin of the change.
     pub origin: Origin,
-    /// The files.
+    /// Files of the new version.
     pub set: FileSet,
-    /// Criteria of the evaluation.
+    /// Rules by which the rollout is judged.
     pub judging: Judging,
 }
 
-/// A reply.
+/// Reply of the role to a request.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Reply {
     /// A progress line; more replies follow.
     Progress {
-        /// The line.
+        /// Text of the progress line.
         words: String,
     },
-    /// Done.
+    /// The request succeeded: the final reply.
     Done {
-        /// The message.
+        /// Message for the operator.
         words: String,
-        /// The version that it led to.
+        /// Version that resulted.
         version: Option<VersionId>,
     },
     /// The change failed: nothing was changed, or it was rolled back.
@@ -135,21 +136,22 @@ pub enum Reply {
         /// The problem, its reason, and what to do.
         words: String,
     },
-    /// Asked for, and whether it happened is not known: it may have, or may yet.
+    /// The request was sent, and its outcome is unknown: the change may have been made,
+    /// or may still be made.
     Unknown {
         /// The problem, its reason, and how to find the outcome.
         words: String,
     },
-    /// A token.
+    /// A token to join with.
     Token {
-        /// The token as it was typed.
+        /// The token as the user typed it.
         token: String,
         /// A member that may accept the same request.
         member: MemberId,
     },
-    /// A value, as JSON.
+    /// A value, encoded as JSON.
     Json(String),
-    /// Files.
+    /// Decrypted files of a version.
     Set(Box<FileSet>),
 }
 
@@ -160,7 +162,7 @@ impl Reply {
     }
 }
 
-/// Why the role could not be asked.
+/// Error of a request to the role.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No process listens at the socket.
@@ -174,10 +176,10 @@ pub enum AskError {
     /// The socket cannot be used by this user.
     #[error("{}: only root and the user who runs evenkeel may use it", .0.display())]
     Forbidden(PathBuf),
-    /// The socket fails.
+    /// The socket cannot be opened, written or read.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// The request is larger than one may be.
+    /// The request exceeds the largest size.
     #[error("a request of {0} bytes exceeds the limit of {REQUEST_BYTES_MAX}")]
     TooLarge(usize),
     /// Timeout waiting for the role.
@@ -233,7 +235,7 @@ impl Client {
         })
     }
 
-    /// Asks.
+    /// Sends a request; replies are read separately.
     pub fn ask(&mut self, request: &Request) -> Result<(), AskError> {
         let Some(bytes) = framed(request) else {
             return Err(AskError::TooLarge(codec::encode(request).len()));

@@ -1,10 +1,10 @@
-//! The cluster's authority, and the certificates that it gives to members.
+//! The cluster's CA, and the certificates that it issues to members.
 //!
-//! Names stand in alternative names only: `member-3.NAME.evenkeel` says whose it is,
-//! and `was-KEY.member-3.NAME.evenkeel` (KEY: the base32 digest of a former public
-//! key) that this member had that key before. So somebody who was away while a member
-//! changed its key still knows it. A new authority comes with a certificate by the old
-//! one for the same reason.
+//! Names are only in the subjectAltName: `member-3.NAME.evenkeel` identifies the
+//! member, and `was-KEY.member-3.NAME.evenkeel` (KEY: the base32 digest of a former
+//! public key) shows that this member had that key before. So a member that was away
+//! during a change of key still recognizes it. A new CA comes with a certificate by the
+//! old one for the same reason.
 
 use super::token::base32;
 use super::{AuthorityError, der};
@@ -25,42 +25,42 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
-/// How long a member's certificate is good.
+/// Validity of a member's certificate.
 pub const MEMBER_VALID_DAYS: u64 = 365;
-/// Days before its end from which a certificate that was not renewed is reported.
+/// Days before its expiry from which a certificate that was not renewed is reported.
 const SOON_DAYS: u64 = 60;
-/// How long an authority's is.
+/// Validity of a CA's certificate.
 pub const AUTHORITY_VALID_DAYS: u64 = 3650;
-/// A new authority takes over when less than so much is left of the present one's time.
+/// Remaining validity of the CA below which the next CA replaces it, in days.
 const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
-/// Former authorities that are remembered: a chain leads over each of them to the next.
+/// Largest number of former CAs that are remembered: a chain leads over each of them to
+/// the next.
 pub const FORMER_AUTHORITIES_MAX: usize = 4;
-/// Former keys that a certificate names.
+/// Largest number of former keys that a certificate names.
 pub const PREDECESSORS_MAX: usize = 32;
-/// How far back a certificate begins: clocks differ.
+/// Time before its issue from which a certificate is valid, because clocks differ.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
 /// Longest name of a cluster.
 const CLUSTER_NAME_BYTES_MAX: usize = 32;
-/// Of an Ed25519 public key.
+/// Length of an Ed25519 public key.
 const PUBLIC_KEY_BYTES: usize = 32;
-/// Of a serial number.
+/// Length of a serial number.
 const SERIAL_BYTES: usize = 16;
-/// Context of the signature of a request, before its binding and its key.
+/// Context of the signature of a certificate request, before its binding and its key.
 const REQUEST_CONTEXT: &[u8] = b"evenkeel certificate request 1\0";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The name that a member's certificate has.
+/// Returns the name (subjectAltName) in a member's certificate.
 pub fn member_name(cluster: &str, member: MemberId) -> String {
     format!("member-{member}.{cluster}.evenkeel")
 }
 
-/// The name that says that a member had a key before.
+/// Returns the name that shows that a member had a key before.
 pub(super) fn predecessor_name(cluster: &str, member: MemberId, key: &Digest) -> String {
     let key = base32::encode(&key.0).to_ascii_lowercase();
     format!("was-{key}.{}", member_name(cluster, member))
 }
 
-/// SHA-256.
 pub(super) fn sha256(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
@@ -74,7 +74,8 @@ pub fn certificate_digest(certificate: &[u8]) -> Option<Digest> {
     Some(sha256(&parsed.subject_public_key_info()))
 }
 
-/// SHA-256 of the SPKI of an Ed25519 public key: what the cluster knows a member by.
+/// Returns the SHA-256 of the SPKI of an Ed25519 public key, by which the cluster knows
+/// a member.
 pub fn key_digest(public_key: &[u8]) -> Digest {
     sha256(&PublicKey(public_key).subject_public_key_info())
 }
@@ -87,18 +88,19 @@ pub fn is_signed_by_key(public_key: &[u8], message: &[u8], signature: &[u8]) -> 
             .is_ok()
 }
 
-/// SHA-256 of an authority's certificate (DER): what it is named by.
+/// Returns the SHA-256 of a CA's certificate (DER), its fingerprint.
 pub fn fingerprint(certificate: &[u8]) -> Digest {
     sha256(certificate)
 }
 
-/// A certificate (DER) was given by the authority with this one, whatever the time.
+/// Returns whether the CA with this certificate issued a certificate (DER), regardless
+/// of its validity.
 pub fn is_issued_by(certificate: &[u8], authority: &[u8]) -> bool {
     der::is_signed_by(certificate, authority)
 }
 
-/// The time of the authority with this certificate (DER) is so far gone that another one
-/// is to follow, by the time given.
+/// Returns whether so little validity of the CA with this certificate (DER) remains at
+/// the given time that the next CA must follow.
 pub fn follow_up_due(authority: &[u8], now: SystemTime) -> bool {
     let Some(over_s) = der::over_at_s(authority) else {
         return false;
@@ -113,7 +115,7 @@ pub(super) fn has_name(certificate: &ParsedCertificate<'_>, name: &str) -> bool 
     ServerName::try_from(name).is_ok_and(|name| verify_server_name(certificate, &name).is_ok())
 }
 
-/// A public key that came from elsewhere.
+/// A public key from another member.
 struct PublicKey<'a>(&'a [u8]);
 
 impl PublicKeyData for PublicKey<'_> {
@@ -126,44 +128,45 @@ impl PublicKeyData for PublicKey<'_> {
     }
 }
 
-/// A member's key pair.
+/// Ed25519 key pair of a member.
 pub struct MemberKey(KeyPair);
 
 impl MemberKey {
-    /// A new one.
+    /// Generates a new random key pair.
     pub fn generate() -> Result<MemberKey, AuthorityError> {
         Ok(MemberKey(KeyPair::generate_for(&PKCS_ED25519)?))
     }
 
-    /// From PKCS #8.
+    /// Loads a key pair from PKCS #8.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<MemberKey, AuthorityError> {
         key_pair(bytes).map(MemberKey)
     }
 
-    /// As PKCS #8.
+    /// Returns the key pair as PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.0.serialize_der())
     }
 
-    /// SHA-256 of the public key (SPKI): what the cluster knows the member by.
+    /// Returns the SHA-256 of the public key (SPKI), by which the cluster knows the
+    /// member.
     pub fn digest(&self) -> Digest {
         sha256(&self.0.subject_public_key_info())
     }
 
-    /// Signs a message. Each kind of message begins with a context of its own.
+    /// Signs a message. Each kind of message must begin with a context of its own.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         use rcgen::SigningKey;
         Ok(self.0.sign(message)?)
     }
 
-    /// The public key, Ed25519.
+    /// Returns the raw Ed25519 public key.
     pub fn public(&self) -> &[u8] {
         self.0.public_key_raw()
     }
 
-    /// Asks for a certificate. The binding is of the connection that it is sent on, so
-    /// that nobody can send it again on another one; empty where the connection itself
-    /// proves who asks.
+    /// Creates a certificate request. The binding is that of the connection on which the
+    /// request is sent, so that nobody can replay it on another one. It is empty if the
+    /// connection itself authenticates the requester.
     pub fn request(&self, binding: &[u8]) -> Result<CertificateRequest, AuthorityError> {
         use rcgen::SigningKey;
         let public = self.0.public_key_raw().to_vec();
@@ -187,10 +190,9 @@ fn signed_by_request(binding: &[u8], public: &[u8]) -> Vec<u8> {
     [REQUEST_CONTEXT, sha256(binding).0.as_slice(), public].concat()
 }
 
-/// Asks for a certificate: a public key, and a proof that the private one is there.
+/// Certificate request: a public key, and a proof of possession of the private key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CertificateRequest {
-    /// Ed25519.
     #[serde(with = "serde_bytes")]
     public: Vec<u8>,
     #[serde(with = "serde_bytes")]
@@ -198,7 +200,7 @@ pub struct CertificateRequest {
 }
 
 impl CertificateRequest {
-    /// Its signature is by its key, for this binding.
+    /// Verifies that the signature was made with its key, for this binding.
     pub fn verify(&self, binding: &[u8]) -> Result<(), AuthorityError> {
         if self.public.len() != PUBLIC_KEY_BYTES {
             return Err(AuthorityError::Key);
@@ -216,7 +218,7 @@ impl CertificateRequest {
     }
 }
 
-/// The cluster's authority: what signs certificates.
+/// The cluster's CA, which signs certificates.
 pub struct Authority {
     cluster: String,
     certificate: Vec<u8>,
@@ -224,7 +226,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one.
+    /// Creates a CA with a new key, for a new cluster.
     pub fn found(cluster: &str) -> Result<Authority, AuthorityError> {
         check_cluster_name(cluster)?;
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
@@ -236,7 +238,7 @@ impl Authority {
         })
     }
 
-    /// From its certificate (DER) and key (PKCS #8).
+    /// Creates the CA from its certificate (DER) and key (PKCS #8).
     pub fn from_parts(
         cluster: &str,
         certificate: &[u8],
@@ -255,22 +257,22 @@ impl Authority {
         })
     }
 
-    /// The cluster's name.
+    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Its certificate, DER.
+    /// Returns the CA's own certificate, DER.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// SHA-256 of its certificate: what a token names it by.
+    /// Returns the SHA-256 of its certificate, by which tokens name the CA.
     pub fn fingerprint(&self) -> Digest {
         sha256(&self.certificate)
     }
 
-    /// Its key, PKCS #8.
+    /// Returns the CA's private key, PKCS #8.
     pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.key.serialize_der())
     }
@@ -301,7 +303,7 @@ impl Authority {
         self.sign_names(&names, request, now)
     }
 
-    /// Issues a certificate (DER) that has one name, which is none of a member.
+    /// Issues a certificate (DER) with a single name, which is not the name of a member.
     pub(super) fn sign_name(
         &self,
         name: &str,
@@ -336,14 +338,15 @@ impl Authority {
         Ok(certificate.der().to_vec())
     }
 
-    /// Signs what is no certificate; its first byte is none that a certificate has.
+    /// Signs bytes that are not a certificate; their first byte must differ from that of
+    /// a certificate.
     pub(super) fn sign_words(&self, words: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         use rcgen::SigningKey;
         Ok(self.key.sign(words)?)
     }
 
-    /// A certificate (DER) for a newer authority's key by this one: who only knows this
-    /// one believes what that one signs.
+    /// Issues a certificate (DER) for a newer CA's key: a member that knows only this CA
+    /// then trusts what the newer one signs.
     pub fn vouch_for(&self, newer: &Authority) -> Result<Vec<u8>, AuthorityError> {
         let params = authority_params(&newer.cluster, &newer.key)?;
         let issuer = Issuer::new(authority_params(&self.cluster, &self.key)?, &self.key);
@@ -378,7 +381,7 @@ fn authority_params(cluster: &str, key: &KeyPair) -> Result<CertificateParams, A
     let short = of_key.get(..16).unwrap_or_default();
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished(&format!("evenkeel {cluster} {short}"));
-    // Below it: authorities that followed it, then a member.
+    // Path length: the CAs that followed this one, then a member.
     let below = BasicConstraints::Constrained(FORMER_AUTHORITIES_MAX as u8);
     params.is_ca = IsCa::Ca(below);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -404,7 +407,8 @@ fn serial() -> Result<SerialNumber, AuthorityError> {
     let mut bytes = [0; SERIAL_BYTES];
     fill(&mut bytes).map_err(|_| AuthorityError::Key)?;
     if let Some(first) = bytes.first_mut() {
-        // Positive, and never shorter by a leading zero.
+        // The serial number is positive, and has no leading zero that would shorten it (RFC
+        // 5280, 4.1.2.2).
         *first = (*first & 0x7f) | 0x40;
     }
     Ok(SerialNumber::from_slice(&bytes))
@@ -420,9 +424,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a member's certificate (DER) and what leads from it to authorities that
-    /// others may know: certificates of newer authorities by older ones, and the
-    /// authorities' own.
+    /// Creates the identity from a member's certificate (DER) and its chain. The chain
+    /// leads to CAs that others may know: certificates of newer CAs by older ones, and
+    /// the CAs' own.
     pub fn new(
         cluster: &str,
         member: MemberId,
@@ -447,17 +451,17 @@ impl Identity {
         })
     }
 
-    /// The cluster's name.
+    /// Returns the name of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// Returns the member.
+    /// Returns the member number in the certificate.
     pub fn member(&self) -> MemberId {
         self.member
     }
 
-    /// Its key.
+    /// Returns the key pair of the certificate.
     pub fn key(&self) -> &MemberKey {
         &self.key
     }
@@ -478,18 +482,19 @@ impl Identity {
         Ok(same.with_predecessors(self.predecessors.clone()))
     }
 
-    /// Its certificate was given by the authority with this one (DER).
+    /// Returns whether the CA with this certificate (DER) issued the member's
+    /// certificate.
     pub fn is_issued_by(&self, authority: &[u8]) -> bool {
         let own = self.chain.first();
         own.is_some_and(|own| is_issued_by(own, authority))
     }
 
-    /// Former keys that its certificate names, the newest first.
+    /// Returns the former keys that its certificate names, the newest first.
     pub fn predecessors(&self) -> &[Digest] {
         &self.predecessors
     }
 
-    /// The certificate (DER), then those that lead to authorities.
+    /// Returns the certificate (DER), then the chain to the CAs.
     pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
     }
@@ -511,8 +516,8 @@ impl Identity {
         super::tls::over_at(&self.chain, now + left)
     }
 
-    /// Returns the days until the certificate ends by this clock, 0 if it has ended; `None` while more
-    /// than [`SOON_DAYS`] are left: by then it was due for months.
+    /// Returns the days until the certificate expires by this clock, 0 if it has expired.
+    /// `None` while more than [`SOON_DAYS`] are left: by then it was due for months.
     pub fn ends_in_days(&self, now: SystemTime) -> Option<u64> {
         let is_over = |days: &u64| super::tls::over_at(&self.chain, now + DAY * *days as u32);
         { Some(SOON_DAYS) }.filter(is_over)?;

@@ -1,8 +1,9 @@
-//! Contents as all members store them: pieces of AES-256-GCM, which only nodes open.
+//! Contents as all members store them: chunks of AES-256-GCM, which only nodes can
+//! decrypt.
 //!
-//! A piece is a random number of its content, a random nonce, the ciphertext and its
-//! tag. What is authenticated beside it: the epoch, the content's number and size, the
-//! piece's place and how many there are. So no piece passes for another one.
+//! A chunk is a random number of its content, a random nonce, the ciphertext and its
+//! tag. The associated data are the epoch, the content's number and size, the chunk's
+//! position and the number of chunks. So no chunk can replace another one.
 
 use super::ring::{KEY_BYTES, Rings};
 use super::{AuthorityError, certificate::sha256};
@@ -14,23 +15,23 @@ use aws_lc_rs::rand::fill;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Of the number of a content.
+/// Length of a content's number.
 const CONTENT_ID_BYTES: usize = 16;
-/// Of GCM's tag.
+/// Length of the GCM tag.
 const TAG_BYTES: usize = 16;
-/// Of what stands before the ciphertext.
+/// Length of the header before the ciphertext.
 const HEAD_BYTES: usize = CONTENT_ID_BYTES + NONCE_LEN;
 /// Plaintext bytes of a chunk.
 pub const CHUNK_PLAIN_BYTES: usize = CHUNK_BYTES_MAX - HEAD_BYTES - TAG_BYTES;
 const CONTENT_CONTEXT: &[u8] = b"evenkeel content 1\0";
 const SMALL_CONTEXT: &[u8] = b"evenkeel secret 1\0";
 
-/// A content that was sealed: what is proposed of it, and its pieces.
+/// An encrypted content: its part of the proposal, and its chunks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// The description of the content, for versions.
     pub content: Content,
-    /// The pieces by their digests, in order.
+    /// Chunks by their digests, in order.
     pub chunks: Vec<(Digest, Vec<u8>)>,
 }
 
@@ -98,7 +99,7 @@ impl Rings {
         })
     }
 
-    /// Opens a content whose pieces are asked for one by one.
+    /// Decrypts a content; requests its chunks one by one.
     pub fn open(
         &self,
         content: &Content,
@@ -136,8 +137,8 @@ impl Rings {
         Ok(plain)
     }
 
-    /// Seals something small that is no content, for a purpose: the epoch, then nonce,
-    /// ciphertext and tag.
+    /// Encrypts a small secret that is not a content, for a purpose: the epoch, then
+    /// nonce, ciphertext and tag.
     pub fn seal_secret(&self, purpose: &str, plain: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         let epoch = self.newest().ok_or(AuthorityError::NoRings)?;
         let key = aead(self.key(epoch)?)?;
@@ -145,7 +146,7 @@ impl Rings {
         Ok([epoch.0.to_be_bytes().to_vec(), sealed].concat())
     }
 
-    /// Opens what [`Rings::seal_secret`] sealed for the same purpose.
+    /// Decrypts the output of [`Rings::seal_secret`] for the same purpose.
     pub fn open_secret(
         &self,
         purpose: &str,

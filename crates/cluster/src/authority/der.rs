@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 
-/// Of an Ed25519 public key, at the end of an SPKI.
+/// Length of an Ed25519 public key, at the end of an SPKI.
 const KEY_BYTES: usize = 32;
 const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
@@ -14,13 +14,13 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// The version of a certificate, which may be missing.
 const VERSION: u8 = 0xa0;
-/// Two digits of a year that stand for the last century from here on.
+/// Two-digit years from here on belong to the 20th century (RFC 5280, 4.1.2.5.1).
 const CENTURY: i64 = 50;
 
-/// One value, and what is behind it.
+/// A DER value, and the bytes that follow it.
 struct Value<'a> {
     tag: u8,
-    /// With its head.
+    /// The value with its tag and length.
     whole: &'a [u8],
     inside: &'a [u8],
     rest: &'a [u8],
@@ -56,7 +56,8 @@ fn tagged(bytes: &[u8], tag: u8) -> Option<Value<'_>> {
     value(bytes).filter(|value| value.tag == tag)
 }
 
-/// A certificate (DER) was signed by the key of another one, whatever its time.
+/// Returns whether a certificate (DER) was signed by the key of another one, regardless
+/// of its validity.
 pub(super) fn is_signed_by(certificate: &[u8], by: &[u8]) -> bool {
     signed_by(certificate, by).unwrap_or(false)
 }
@@ -66,12 +67,13 @@ fn signed_by(certificate: &[u8], by: &[u8]) -> Option<bool> {
     let signed = tagged(outer.inside, SEQUENCE)?;
     let algorithm = tagged(signed.rest, SEQUENCE)?;
     let signature = tagged(algorithm.rest, BIT_STRING)?;
-    // No bit of it is unused.
+    // The BIT STRING has no unused bits.
     let signature = signature.inside.strip_prefix(&[0])?;
     Some(are_signed_by(signed.whole, signature, by))
 }
 
-/// Bytes were signed by the key of a certificate (DER), whatever its time.
+/// Returns whether bytes were signed by the key of a certificate (DER), regardless of
+/// its validity.
 pub(super) fn are_signed_by(bytes: &[u8], signature: &[u8], by: &[u8]) -> bool {
     let key = key_of(by);
     key.is_some_and(|key| {
@@ -89,7 +91,7 @@ fn key_of(certificate: &[u8]) -> Option<Vec<u8>> {
     spki.get(at..).map(<[u8]>::to_vec)
 }
 
-/// When a certificate (DER) is over, seconds since 1970.
+/// Returns when a certificate (DER) expires (`notAfter`), seconds since 1970.
 pub(super) fn over_at_s(certificate: &[u8]) -> Option<i64> {
     let outer = tagged(certificate, SEQUENCE)?;
     let signed = tagged(outer.inside, SEQUENCE)?;
@@ -128,8 +130,8 @@ fn seconds(tag: u8, text: &str) -> Option<i64> {
     Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Days from 1970 to a day of the Gregorian calendar: years begin in March, so that
-/// the day that leaps is the last.
+/// Returns the days from 1970 to a day of the Gregorian calendar. Years begin in March,
+/// so that the leap day is the last one.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = match month {
         1 | 2 => (year - 1, month + 9),

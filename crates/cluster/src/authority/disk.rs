@@ -1,6 +1,7 @@
 //! Secrets in the state directory: `member.pem`, `member.key`, `authority.pem`, and on
-//! nodes `sealing.key` and `authority.key`, which is sealed to the former. Files are
-//! written beside, flushed, and renamed: a power cut leaves the old one or the new one.
+//! nodes `sealing.key` and `authority.key`, which is encrypted for the former. A file
+//! is written under a temporary name, flushed and renamed: a power cut leaves the old
+//! file or the new one.
 
 use super::ring::{SealingKey, X25519_BYTES, seal_to};
 use super::{Authority, AuthorityError, Identity, MemberKey};
@@ -13,9 +14,9 @@ use std::io::{self, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Largest file of these.
+/// Largest key or certificate file.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Certificates in a file.
+/// Largest number of certificates in a file.
 const CERTIFICATES_MAX: usize = 16;
 const LINE: usize = 64;
 const CERTIFICATE: &str = "CERTIFICATE";
@@ -34,8 +35,8 @@ pub fn write_identity(directory: &Path, identity: &Identity) -> Result<(), Autho
         .map(|der| pem(CERTIFICATE, der).to_string())
         .chain(before.map(|digest| pem(FORMER_KEY, &digest.0).to_string()))
         .collect();
-    // A key without its certificate is of no use, so both stand in one file, which is
-    // replaced at once.
+    // A key without its certificate is useless, so both are in one file, which is
+    // replaced atomically.
     let both = Zeroizing::new(format!("{}{shown}", key.as_str()));
     write(&directory.join("member.key"), &both)?;
     write(&directory.join("member.pem"), &shown)
@@ -67,7 +68,7 @@ pub fn read_identity(
     Ok(identity.with_predecessors(before))
 }
 
-/// Writes certificates (DER) of authorities.
+/// Writes the certificates (DER) of CAs.
 pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<(), AuthorityError> {
     let all: String = authorities
         .iter()
@@ -76,13 +77,13 @@ pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<()
     write(&directory.join("authority.pem"), &all)
 }
 
-/// Writes a sealing key.
+/// Writes a node's decryption key to the state directory.
 pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), AuthorityError> {
     let both = Zeroizing::new([key.public(), key.private()].concat());
     write(&directory.join("sealing.key"), &pem(SEALING_KEY, &both))
 }
 
-/// Reads it; None where there is none, as on an arbiter.
+/// Reads the key; None if there is none, as on an arbiter.
 pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, AuthorityError> {
     let at = directory.join("sealing.key");
     if missing(&at) {
@@ -99,11 +100,12 @@ pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, Authorit
     }
 }
 
-/// Reads a node's sealing key, or makes a new one where it is missing or damaged: what was
-/// sealed to it is sealed by the other nodes to the new one. With why it was made.
+/// Reads a node's decryption key, or creates a new one if it is missing or damaged: the
+/// other nodes then encrypt for the new key what was encrypted for the old one. Returns
+/// the key, and why it was created.
 ///
 /// # Errors
-/// Fails where a file cannot be read or written, which is not the same as damaged.
+/// Fails if a file cannot be read or written, which is not the same as damaged.
 pub fn sealing_key_or_new(
     directory: &Path,
 ) -> Result<(SealingKey, Option<&'static str>), AuthorityError> {
@@ -121,8 +123,8 @@ pub fn sealing_key_or_new(
     Ok((key, Some(why)))
 }
 
-/// Writes the keys of authorities, sealed: one, or two while they change. Others are gone
-/// then.
+/// Writes the encrypted CA keys: one, or two during a replacement. All others are
+/// deleted.
 pub fn write_authority_keys(
     directory: &Path,
     authorities: &[Authority],
@@ -136,8 +138,7 @@ pub fn write_authority_keys(
     write(&directory.join("authority.key"), &all)
 }
 
-/// Reads the authority with this certificate; None where its key is not here, as on an
-/// arbiter.
+/// Reads the CA with this certificate; None if its key is not here, as on an arbiter.
 pub fn read_authority(
     directory: &Path,
     cluster: &str,
@@ -150,7 +151,7 @@ pub fn read_authority(
     }
     for sealed in read_all(&at, SEALED_KEY)? {
         let key = match sealing.open(AUTHORITY_PURPOSE, &sealed) {
-            // Sealed to a sealing key that was lost.
+            // Encrypted for a decryption key that was lost.
             Err(AuthorityError::NotSealed) => continue,
             opened => opened?,
         };

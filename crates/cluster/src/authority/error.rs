@@ -5,7 +5,7 @@ use crate::member::{Digest, MemberId};
 use std::io;
 use std::path::PathBuf;
 
-/// Why something of the authority's did not work.
+/// Error of an operation with keys, certificates or contents.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The name of a cluster is part of names in certificates.
@@ -14,54 +14,53 @@ pub enum AuthorityError {
              letter or a digit"
     )]
     ClusterName(String),
-    /// A certificate could not be made.
+    /// A certificate could not be created.
     #[error("cannot create a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// TLS does not take a key or a certificate.
+    /// TLS rejects a key or a certificate.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// A key that is none.
+    /// The bytes are not a valid key.
     #[error("not a key")]
     Key,
-    /// A request whose signature is not by its key.
+    /// The signature of a request does not match its key.
     #[error("the certificate request is not signed by its own key")]
     Unproven,
-    /// A certificate that is none, or of another authority.
+    /// The bytes are not a valid certificate, or another CA issued it.
     #[error("the certificate was not issued by this cluster's CA")]
     NotOurs,
     /// The key of contents of this epoch is not here.
     #[error("content key number {} is not on this machine", .0.0)]
     NoRing(Epoch),
-    /// No key of contents is here at all.
+    /// This member has no content keys at all.
     #[error("no content key is on this machine; only nodes have them")]
     NoRings,
-    /// A piece of a content is missing.
+    /// A chunk of a content is missing.
     #[error("part {0} of a content is missing")]
     MissingChunk(Digest),
-    /// A piece of a content, or a sealed key, was not sealed by this key, or was
-    /// changed.
+    /// A chunk or an encrypted key was encrypted with another key, or was changed.
     #[error("cannot decrypt: encrypted with another key, or changed")]
     NotSealed,
-    /// A content larger than one may be.
+    /// The content exceeds the largest size.
     #[error("a content of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {
-        /// Its size, bytes.
+        /// Size of the content or secret, bytes.
         bytes: u64,
-        /// How large it may be.
+        /// Largest permitted size, in bytes.
         bytes_max: u64,
     },
-    /// A member to whom a key should be sealed has no usable sealing key.
+    /// The member for which a key should be encrypted has no usable public key.
     #[error("member {0} has no key for encryption")]
     SealingKey(MemberId),
     /// A file of the state directory.
     #[error("{}: {error}", .path.display())]
     File {
-        /// The path.
+        /// Path of the affected file.
         path: PathBuf,
         /// The error of the system.
         error: io::Error,
     },
-    /// A file of the state directory that does not hold what it should.
+    /// A file of the state directory has invalid content.
     #[error("{}: invalid content", .0.display())]
     Malformed(PathBuf),
 }

@@ -2,9 +2,11 @@
 //! of contents, so that only nodes can read them.
 //!
 //! - [`Authority`] is the CA. Its key is on nodes only.
-//! - [`Identity`] is the certificate and key of a member. [`Trust`] verifies other members: the chain, *and* that the cluster knows the key.
+//! - [`Identity`] is the certificate and key of a member. [`Trust`] verifies other
+//!   members: the chain, *and* that the cluster knows the key.
 //! - [`Token`] invites a new member; the protocol is [`crate::wire::join`].
-//! - [`SealingKey`] and [`Rings`] encrypt contents: AES-256-GCM under ring keys, each encrypted for every node by HPKE.
+//! - [`SealingKey`] and [`Rings`] encrypt contents: AES-256-GCM under ring keys, each
+//!   encrypted for every node by HPKE.
 //! - [`disk`] stores secrets in the state directory.
 //!
 //! CAs follow each other: the log distributes the next one with a certificate of the

@@ -19,19 +19,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use zeroize::Zeroize;
 
-/// The kind of the message with credentials, above all kinds of the parts themselves.
+/// Kind of the message with credentials, above all kinds of the parts themselves.
 const KIND: u16 = 0x102;
 
-/// What a part needs to talk to the same part on other nodes: its certificate with the key,
-/// and whom it may believe.
+/// Credentials with which a part connects to the same part on other nodes: its
+/// certificate with the key, and the peers that it may trust.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartCredentials {
     cluster: String,
     part: String,
     me: MemberId,
-    /// PKCS #8.
     key: ByteBuf,
-    /// The certificate (DER), then those that lead to authorities.
+    /// Certificate (DER), then the chain to the CAs.
     chain: Vec<ByteBuf>,
     /// Certificates (DER) of the CAs that are trusted.
     authorities: Vec<ByteBuf>,
@@ -39,23 +38,23 @@ pub struct PartCredentials {
     nodes: Vec<PartNode>,
 }
 
-/// A node, as parts of others know it.
+/// A node, as the parts of other nodes know it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PartNode {
-    /// Its number, which its certificates have.
+    /// Member number, which its certificates contain.
     pub id: MemberId,
-    /// Its name.
+    /// Name of the other member.
     pub name: String,
-    /// Where its control role listens, the preferred address first.
+    /// Addresses on which its control role listens, the preferred one first.
     pub addresses: Vec<SocketAddr>,
 }
 
 impl PartCredentials {
-    /// Certifies a new key for a part of this member, to be believed by those who know one
-    /// of the authorities at the end of `chain`.
+    /// Certifies a new key for a part of this member. Peers that know one of the CAs at
+    /// the end of `chain` trust it.
     ///
     /// # Errors
-    /// No random numbers, or a certificate that cannot be made.
+    /// Fails without random numbers, or if the certificate cannot be created.
     pub fn issue(
         part: &str,
         me: MemberId,
@@ -86,7 +85,7 @@ impl PartCredentials {
         })
     }
 
-    /// The part for which they are.
+    /// Returns the part to which the credentials belong.
     pub fn part(&self) -> &str {
         &self.part
     }
@@ -97,12 +96,13 @@ impl PartCredentials {
         own.map_or("", |node| node.name.as_str())
     }
 
-    /// All nodes of the cluster, this one among them.
+    /// Returns all nodes of the cluster, including this one.
     pub fn nodes(&self) -> &[PartNode] {
         &self.nodes
     }
 
-    /// Encodes them for forwarding to the part. They hold until the next ones.
+    /// Encodes the credentials for forwarding to the part. They are valid until the next
+    /// ones.
     pub fn envelope(&self) -> PartMessage {
         PartMessage {
             holds: true,
@@ -110,16 +110,17 @@ impl PartCredentials {
         }
     }
 
-    /// Reads the message, if it is one.
+    /// Decodes a message, if it has credentials.
     pub fn of(message: &PartMessage) -> Option<PartCredentials> {
         (message.kind == KIND).then(|| message.read())?
     }
 
-    /// The TLS configurations to dial and to be dialled: 1.3 only, certificates on both sides.
-    /// They verify the chain; [`PartCredentials::node_of`] says whose certificate it is.
+    /// Returns the TLS configurations for clients and servers: 1.3 only, certificates on
+    /// both sides. They verify the chain; [`PartCredentials::node_of`] returns the owner
+    /// of the certificate.
     ///
     /// # Errors
-    /// A certificate or the key cannot be used.
+    /// Fails if a certificate or the key cannot be used.
     pub fn tls(&self) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), AuthorityError> {
         let authorities: Vec<Vec<u8>> = self.authorities.iter().map(|one| one.to_vec()).collect();
         let verifier = Verifier::new(Anchor::Part {
@@ -149,10 +150,11 @@ impl PartCredentials {
         Ok((Arc::new(client), Arc::new(server)))
     }
 
-    /// The name of the node of whose part the first certificate of this chain is. None: of no present
-    /// node of the cluster, of another part, or no present CA stands behind it. A handshake has verified
-    /// the chain, and the CA may have been dropped since. As everywhere between members, the time of a
-    /// certificate alone ends nothing.
+    /// Returns the name of the node whose part presented this chain. None: the owner is
+    /// no current node of the cluster or belongs to another part, or no current CA
+    /// certifies it. A handshake has verified the chain, and the CA may have been dropped
+    /// since. As everywhere between members, an expired certificate alone is no reason to
+    /// refuse.
     pub fn node_of(&self, chain: &[CertificateDer<'_>]) -> Option<&str> {
         let (first, others) = chain.split_first()?;
         let authorities: Vec<Vec<u8>> = self.authorities.iter().map(|one| one.to_vec()).collect();

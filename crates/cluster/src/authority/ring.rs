@@ -1,6 +1,7 @@
-//! Keys of contents: a ring is a random key with an epoch, sealed to every node by HPKE
-//! (X25519, HKDF-SHA-256, AES-256-GCM). What is sealed names its epoch, so older rings
-//! stay good for reading. A removed node begins a new ring; a new node is given all.
+//! Content keys: a ring is a random key with an epoch, encrypted for every node by HPKE
+//! (X25519, HKDF-SHA-256, AES-256-GCM). A ciphertext names its epoch, so older rings
+//! remain usable for reading. The removal of a node leads to a new ring; a new node
+//! receives all rings.
 
 use super::AuthorityError;
 use crate::command::{Epoch, Ring, SealedKey};
@@ -12,22 +13,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// Rings that are held at once.
+/// Largest number of rings that are held at once.
 pub const RINGS_MAX: usize = 1024;
-/// Of an X25519 key, either half, and of what HPKE encapsulates.
+/// Length of either half of an X25519 key pair, and of the key that HPKE encapsulates.
 pub(super) const X25519_BYTES: usize = 32;
-/// Of a key of contents.
+/// Length of a content key.
 pub(super) const KEY_BYTES: usize = 32;
 const RING_CONTEXT: &str = "evenkeel ring 1";
 
-/// To what is sealed for this node.
+/// Key pair for which this node's secrets are encrypted.
 pub struct SealingKey {
     public: [u8; X25519_BYTES],
     private: Zeroizing<[u8; X25519_BYTES]>,
 }
 
 impl SealingKey {
-    /// A new one.
+    /// Generates a random X25519 key pair.
     pub fn generate() -> Result<SealingKey, AuthorityError> {
         let (public, private) = DH_KEM_X25519_HKDF_SHA256_AES_256.generate_key_pair()?;
         SealingKey::from_halves(&public.0, private.secret_bytes())
@@ -51,15 +52,15 @@ impl SealingKey {
         self.private.as_slice()
     }
 
-    /// Whether the private half opens what is sealed to the public one. A file with one wrong
-    /// bit has two halves that do not belong together.
+    /// Returns whether the private key opens what is sealed to the public key. In a file
+    /// with one wrong bit the two do not belong together.
     pub(super) fn is_a_pair(&self) -> Result<bool, AuthorityError> {
         const PURPOSE: &str = "evenkeel self-test 1";
         let sealed = seal_to(&self.public, PURPOSE, &[])?;
         Ok(self.open(PURPOSE, &sealed).is_ok())
     }
 
-    /// Opens what [`seal_to`] sealed to it for this purpose.
+    /// Decrypts the output of [`seal_to`] for this key and purpose.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
         let (encapsulated, ciphertext) = sealed
             .split_at_checked(X25519_BYTES)
@@ -104,7 +105,7 @@ fn purpose(cluster: &str, epoch: Epoch, member: MemberId) -> String {
     format!("{RING_CONTEXT} {cluster} {} {member}", epoch.0)
 }
 
-/// The keys of contents that this node can use.
+/// The content keys that this node can use.
 #[derive(Default)]
 pub struct Rings {
     keys: BTreeMap<Epoch, Zeroizing<[u8; KEY_BYTES]>>,
@@ -123,8 +124,8 @@ impl Rings {
         sealed_ring(cluster, epoch, key.as_slice(), nodes)
     }
 
-    /// Takes in what is sealed to this node; returns how many keys are new. What is
-    /// sealed to others only is ignored.
+    /// Decrypts the keys that are encrypted for this node; returns how many are new. Keys
+    /// for others only are ignored.
     pub fn take_in<'a>(
         &mut self,
         cluster: &str,
@@ -139,7 +140,8 @@ impl Rings {
             }
             let mut broken = false;
             for sealed in ring.sealed.iter().filter(|sealed| sealed.member == me) {
-                // Of several only one need open: a member may seal nonsense.
+                // If several are present, one that decrypts is enough: a hostile member may
+                // send garbage.
                 let opened = key.open(&purpose(cluster, ring.epoch, me), &sealed.bytes);
                 let bytes = opened
                     .ok()
@@ -159,7 +161,7 @@ impl Rings {
         Ok(taken)
     }
 
-    /// All keys that are here, sealed to another node.
+    /// Encrypts all known keys for another node.
     pub fn seal_all_to(
         &self,
         cluster: &str,
@@ -177,7 +179,7 @@ impl Rings {
         self.keys.keys().next_back().copied()
     }
 
-    /// Epochs whose keys are here.
+    /// Returns the epochs of the known keys.
     pub fn epochs(&self) -> impl Iterator<Item = Epoch> {
         self.keys.keys().copied()
     }

@@ -1,4 +1,4 @@
-//! What the authority gives, whom it makes believable, and what stays closed.
+//! Tests of the CA: what it signs, whom members trust, and what stays encrypted.
 
 use super::certificate::sha256;
 use super::tls::over_at;
@@ -60,7 +60,7 @@ fn trust(authority: &Authority, of: &[&Identity]) -> Trust {
     }
 }
 
-/// A handshake in memory; what the client and then the server saw.
+/// Performs a handshake in memory. Returns the results of the client and of the server.
 fn handshake(
     client: &TlsConfigs,
     server: &TlsConfigs,
@@ -132,7 +132,7 @@ fn a_certificate_of_another_authority_ends_the_handshake_on_either_side() {
         Authority::found(CLUSTER).unwrap(),
     );
     let (one, forged) = (identity(&ours, 1), identity(&other, 2));
-    // It believes ours, so only our side can refuse it.
+    // The forger trusts our CA, so only our side can refuse.
     let forged = configs(&forged, &[&ours]);
     let one = configs(&one, &[&ours]);
     assert!(handshake(&one, &forged).is_err());
@@ -147,7 +147,7 @@ fn a_removed_member_is_refused_although_its_certificate_is_good() {
     trust.removed.insert(gone.key().digest());
     let shown = &gone.chain()[0];
     assert_eq!(trust.judge(shown, MemberId(2)), Err(Refused::Removed));
-    // Also where only its number is remembered.
+    // Also if only its number is remembered.
     trust.removed.clear();
     trust.highest = MemberId(2);
     assert_eq!(trust.judge(shown, MemberId(2)), Err(Refused::Removed));
@@ -164,7 +164,7 @@ fn another_key_of_a_known_member_is_refused_unless_its_certificate_names_the_kno
         trust.judge(&stranger.chain()[0], MemberId(1)),
         Err(Refused::Key)
     );
-    // Two changes while somebody was away.
+    // Two changes of the key while a member was away.
     let second = MemberKey::generate().unwrap().digest();
     let before = [second, one.key().digest()];
     let third = MemberKey::generate().unwrap();
@@ -212,7 +212,7 @@ fn a_certificate_is_renewed_when_a_third_is_left_and_taken_when_a_clock_is_wrong
     assert_eq!(one.clocks_wrong(), 1);
     let trust = trust(&authority, &[&fresh, &over]);
     assert_eq!(trust.judge(&seen, MemberId(2)), Ok(Known::Member));
-    // Not yet good, as seen by a clock that lost its battery.
+    // Not valid yet by a clock that lost its battery.
     let future = now + DAY * 20_000;
     let key = MemberKey::generate().unwrap();
     let early = identity_with(&authority, 2, key, &[], future);
@@ -225,8 +225,8 @@ fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
     let old = Authority::found(CLUSTER).unwrap();
     let new = Authority::found(CLUSTER).unwrap();
     let (away, two) = (identity(&old, 1), identity(&old, 2));
-    // Member 2 has a certificate of the new one already, and shows how it leads to the
-    // old one; the member that was away believes the old one only.
+    // Member 2 has a certificate of the new CA, and presents the chain to the old one.
+    // The member that was away trusts only the old CA.
     let key = MemberKey::from_pkcs8(&two.key().pkcs8()).unwrap();
     let request = key.request(b"").unwrap();
     let certificate = new.sign(MemberId(2), &request, &[]).unwrap();
@@ -240,10 +240,10 @@ fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
     let during = configs(&two, &[&new, &old]);
     assert!(handshake(&away_knows_old, &during).is_ok());
     assert!(handshake(&during, &away_knows_old).is_ok());
-    // When the old one is given up, its certificates are, too.
+    // When the old CA is dropped, its certificates are no longer valid.
     let after = configs(&two, &[&new]);
     assert!(handshake(&away_knows_old, &after).is_err());
-    // And the old authority's key vouches for nothing by then.
+    // The old CA's key can then certify nothing.
     let forged = Authority::found(CLUSTER).unwrap();
     let key = MemberKey::generate().unwrap();
     let certificate = forged
@@ -254,7 +254,7 @@ fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
     assert!(handshake(&configs(&forged, &[&new, &old]), &after).is_err());
 }
 
-/// Authorities that follow each other, as the log has them after this one gave up the
+/// Adds successive CAs to the state, as the log has them after this CA replaced the
 /// former ones.
 fn followed(state: &mut State, old: &Authority, late: &[u64]) -> Authority {
     let new = Authority::found(CLUSTER).unwrap();
@@ -267,7 +267,7 @@ fn followed(state: &mut State, old: &Authority, late: &[u64]) -> Authority {
     new
 }
 
-/// A member's certificate of an authority with what the state has it show behind it.
+/// Returns a member's certificate of a CA, with the chain from the state.
 fn certified(state: &State, authority: &Authority, of: &Identity) -> Identity {
     let key = MemberKey::from_pkcs8(&of.key().pkcs8()).unwrap();
     let request = key.request(b"").unwrap();
@@ -299,7 +299,7 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
     assert!(one.is_issued_by(present.certificate()) && !one.is_issued_by(first.certificate()));
     let trust = state.trust();
     let now = TlsConfigs::new(&one, &trust).unwrap();
-    // It believes the present one over all in between, and is believed by its key.
+    // It trusts the current CA through all CAs between, and is trusted by its key.
     for (client, server) in [(&knows_first, &now), (&now, &knows_first)] {
         handshake(client, server).unwrap();
     }
@@ -308,8 +308,8 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
         trust.judge(&away.chain()[0], MemberId(2)),
         Ok(Known::Member)
     );
-    // The former authority's key, stolen, makes nobody believed any more: neither a new
-    // member nor another key for the one that is late.
+    // The stolen key of the former CA makes nobody trusted: neither a new member nor
+    // another key for the late one.
     for number in [2, 3] {
         let forged = identity(&first, number);
         assert!(!trust.believes_issuer_of(&forged.chain()[0]));
@@ -317,7 +317,7 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
         assert!(handshake(&forged, &now).is_err());
         assert!(handshake(&now, &forged).is_err());
     }
-    // When it is certified, its former certificate is nothing any more.
+    // Once it is certified, its former certificate is worthless.
     state.succession.formers[0].late.clear();
     let now = TlsConfigs::new(&one, &state.trust()).unwrap();
     assert!(handshake(&knows_first, &now).is_err());

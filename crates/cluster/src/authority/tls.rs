@@ -1,6 +1,6 @@
-//! TLS between members: 1.3 only, certificates on both sides. The verifiers here look
-//! at the chain; whether the bearer still is a member is [`super::Trust`]'s, after the
-//! handshake, so that a refusal reaches the other side in words.
+//! TLS between members: 1.3 only, certificates on both sides. The verifiers here check
+//! the chain. [`super::Trust`] checks after the handshake whether the bearer is still a
+//! member, so that a refusal reaches the other side as a message.
 
 use super::{AuthorityError, Identity, Token, Trust, certificate_digest};
 use crate::member::Digest;
@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-/// Two members talk.
+/// ALPN protocol of connections between two members.
 pub const ALPN_MEMBER: &[u8] = b"evenkeel/1";
-/// A member wants bytes carried to another one.
+/// ALPN protocol of connections that ask a member to carry bytes to another one.
 pub const ALPN_TUNNEL: &[u8] = b"evenkeel-tunnel/1";
-/// Somebody with a token.
+/// ALPN protocol of connections of joiners with a token.
 pub const ALPN_JOIN: &[u8] = b"evenkeel-join/1";
-/// Certificates of one chain, each of which may be out of its time.
+/// Largest number of certificates of one chain that may be outside of their validity.
 const OUT_OF_TIME_MAX: usize = 4;
 
 /// The TLS configurations for an identity and the CAs, built once.
@@ -46,7 +46,8 @@ impl fmt::Debug for TlsConfigs {
 }
 
 impl TlsConfigs {
-    /// Of what this member shows, and whom it believes.
+    /// Creates the TLS configurations from the identity that this member presents and the
+    /// CAs that it trusts.
     pub fn new(identity: &Identity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
         let verifier = Verifier::new(Anchor::Cluster {
             roots: roots(&trust.authorities)?,
@@ -82,23 +83,24 @@ impl TlsConfigs {
         })
     }
 
-    /// To dial a member.
+    /// Returns the client configuration for dialing a member.
     pub fn member(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.member)
     }
 
-    /// To dial a member that is to carry bytes to another one.
+    /// Returns the client configuration for dialing a member that should carry bytes to
+    /// another one.
     pub fn tunnel(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.tunnel)
     }
 
-    /// To be dialed.
+    /// Returns the server configuration for incoming connections.
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
 
-    /// Certificates that were taken although the clock says they are over, or not yet
-    /// good.
+    /// Returns how many certificates were accepted although they are expired or not yet
+    /// valid by the clock.
     pub fn clocks_wrong(&self) -> u64 {
         self.clocks_wrong.load(Ordering::Relaxed)
     }
@@ -118,7 +120,7 @@ pub(crate) fn joining(token: &Token) -> Result<Arc<ClientConfig>, AuthorityError
     Ok(Arc::new(config))
 }
 
-/// The first certificate of the chain is over at that time.
+/// Returns whether the first certificate of the chain is expired at that time.
 pub(super) fn over_at(chain: &[Vec<u8>], time: SystemTime) -> bool {
     let (Some((first, rest)), Ok(since)) = (
         chain.split_first(),
@@ -160,7 +162,8 @@ pub(super) fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, AuthorityE
     Ok(roots)
 }
 
-/// The chain holds; and whether only with another time than the clock's.
+/// Verifies the chain. Returns whether it is only valid at a time other than the
+/// clock's.
 pub(super) fn verify_chain(
     certificate: &CertificateDer<'_>,
     others: &[CertificateDer<'_>],
@@ -199,23 +202,24 @@ pub(super) fn verify_chain(
 /// The trust anchor of a chain.
 #[derive(Debug)]
 pub(super) enum Anchor {
-    /// Authorities of the cluster.
     Cluster {
         roots: RootCertStore,
-        /// Authorities that were given up.
+        /// CAs that were dropped.
         former: RootCertStore,
-        /// Keys that are still believed by those.
+        /// Keys that are still trusted with a certificate of those CAs.
         late: BTreeSet<Digest>,
-        /// Keys of removed members: let through to be told so, by [`Trust::judge`].
+        /// Keys of removed members: they pass the handshake, so that [`Trust::judge`] can
+        /// report the removal.
         removed: BTreeSet<Digest>,
     },
-    /// The authority that a token names.
+    /// CA that a token names.
     Token(Token),
     /// Authorities of the cluster, for a part: both sides have a certificate.
     Part { roots: RootCertStore },
 }
 
-/// Verifies certificates of members. One that has none passes: it has a token. A part has one.
+/// Verifier of members' certificates. A client without a certificate passes: it has a
+/// token. A part has a certificate of its own kind.
 #[derive(Debug)]
 pub(super) struct Verifier {
     anchor: Anchor,
@@ -246,8 +250,7 @@ impl Verifier {
                 late,
                 removed,
             } => by(roots).or_else(|error| match certificate_digest(certificate) {
-                // Keys that the cluster agreed on, although no present authority stands
-                // behind them.
+                // Keys that the cluster knows, although no current CA certifies them.
                 Some(key) if removed.contains(&key) => Ok(false),
                 Some(key) if late.contains(&key) => by(former),
                 _ => Err(error),
@@ -326,7 +329,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
-    /// Somebody with a token has none yet.
+    /// Returns false: a client that joins with a token has no certificate yet.
     fn client_auth_mandatory(&self) -> bool {
         matches!(self.anchor, Anchor::Part { .. })
     }

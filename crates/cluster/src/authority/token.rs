@@ -1,8 +1,8 @@
-//! Tokens: what somebody new is given, on paper or by copying. Good once.
+//! Tokens: invitations for new members, on paper or by copying. Each is valid once.
 //!
-//! `EK1-` and groups of base32 as Douglas Crockford writes it: no case, no letters
-//! that look like digits, hyphens anywhere. The last bytes are a checksum, so that a
-//! slip is told from a token that is over.
+//! The format is `EK1-` and groups of base32 in Crockford's alphabet: no case, no
+//! letters that look like digits, hyphens anywhere. The last bytes are a checksum, so
+//! that a typing error is distinguished from an expired token.
 
 use super::certificate::{Authority, sha256};
 use super::der::are_signed_by;
@@ -15,15 +15,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use zeroize::Zeroize;
 
-/// How a token begins.
+/// Prefix with which every token begins.
 pub const TOKEN_PREFIX: &str = "EK1";
-/// Addresses in a token.
+/// Largest number of addresses in a token.
 pub const ADDRESSES_MAX: usize = 8;
-/// Bytes of the authority's fingerprint in a token.
+/// Bytes of the CA's fingerprint in a token.
 const FINGERPRINT_BYTES: usize = 20;
 /// Bytes of the secret: 128 bits.
 const SECRET_BYTES: usize = 16;
-/// Bytes of the checksum.
 const CHECKSUM_BYTES: usize = 3;
 /// Letters between hyphens.
 const GROUP: usize = 6;
@@ -33,9 +32,9 @@ const SECRET_CONTEXT: &[u8] = b"evenkeel token 1\0";
 const HINT_CONTEXT: &[u8] = b"evenkeel token hint 1\0";
 const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
 
-/// Context of the signature of a CA: no certificate begins like that.
+/// Context of the signature of a CA. No certificate begins with these bytes.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
-/// Of HMAC with SHA-256.
+/// Length of HMAC with SHA-256.
 const PROOF_BYTES: usize = 32;
 
 fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
@@ -45,11 +44,11 @@ fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
 /// An invitation, as its bearer has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// As what it invites.
+    /// Kind of member that the token invites.
     pub kind: Kind,
-    /// Where members listen.
+    /// Addresses on which existing members listen.
     pub addresses: Vec<SocketAddr>,
-    /// The beginning of SHA-256 of the authority's certificate.
+    /// First bytes of the SHA-256 of the CA's certificate.
     fingerprint: [u8; FINGERPRINT_BYTES],
     secret: [u8; SECRET_BYTES],
 }
@@ -57,10 +56,10 @@ pub struct Token {
 /// Why a text is no token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenError {
-    /// It does not begin as one.
+    /// The text does not begin like a token.
     #[error("invalid token: it must begin with {TOKEN_PREFIX}-")]
     Prefix,
-    /// A letter that tokens do not have.
+    /// A character that does not occur in tokens.
     #[error("invalid token: `{0}` is not a valid character")]
     Letter(char),
     /// Letters are missing or were changed.
@@ -78,7 +77,7 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// A new one, for the authority with this fingerprint.
+    /// Creates a token for the CA with this fingerprint.
     pub fn new(
         kind: Kind,
         addresses: Vec<SocketAddr>,
@@ -106,7 +105,7 @@ impl Token {
         Token::digest_of(&self.secret)
     }
 
-    /// SHA-256 of a secret as it was shown.
+    /// Returns the SHA-256 of a secret that was presented.
     pub(crate) fn digest_of(secret: &[u8]) -> Digest {
         sha256(&[SECRET_CONTEXT, secret].concat())
     }
@@ -140,7 +139,7 @@ impl Token {
         Ok(proof)
     }
 
-    /// A node's proof that it has this token's invitation, and the key of the authority
+    /// Verifies a node's proof that it has this token's invitation, and the key of the CA
     /// with this certificate (DER).
     pub(crate) fn is_proven_by(&self, proof: &[u8], binding: &[u8], authority: &[u8]) -> bool {
         let Some((known, signature)) = proof.split_at_checked(PROOF_BYTES) else {
@@ -158,7 +157,7 @@ impl Token {
         &self.secret
     }
 
-    /// A certificate (DER) is that of the token's authority.
+    /// Returns whether a certificate (DER) is that of the token's CA.
     pub fn names(&self, authority: &[u8]) -> bool {
         sha256(authority).0.starts_with(&self.fingerprint)
     }
@@ -254,7 +253,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Never its secret.
+/// Omits the secret.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token({:?}, {:?})", self.kind, self.addresses)
@@ -290,7 +289,7 @@ pub(super) mod base32 {
 
     const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-    /// As letters.
+    /// Encodes bytes as letters.
     pub(in super::super) fn encode(bytes: &[u8]) -> String {
         let mut out = String::with_capacity(bytes.len() * 8 / 5 + 1);
         let (mut held, mut bits) = (0u32, 0u32);
@@ -313,7 +312,7 @@ pub(super) mod base32 {
         out
     }
 
-    /// From letters; hyphens and blanks are ignored.
+    /// Decodes letters; ignores hyphens and blanks.
     pub(super) fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
         let mut out = Vec::with_capacity(text.len() * 5 / 8);
         let (mut held, mut bits) = (0u32, 0u32);
@@ -329,7 +328,7 @@ pub(super) mod base32 {
             }
             held &= (1 << bits) - 1;
         }
-        // What is left over is less than a letter, and zero.
+        // The remaining bits must be fewer than a letter has, and zero.
         if bits >= 5 || held != 0 {
             return Err(TokenError::Checksum);
         }

@@ -12,56 +12,56 @@ use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// This member's knowledge of the others.
+/// Certificates and CAs by which this member authenticates the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trust {
-    /// The cluster's name.
+    /// Name of the cluster, which certificates contain.
     pub cluster: String,
-    /// Certificates (DER) of its authorities: one, or two while they change.
+    /// Certificates (DER) of the CAs: one, or two during a replacement.
     pub authorities: Vec<Vec<u8>>,
     /// Certificates (DER) of previous CAs, of which only the keys in [`Trust::late`] are
     /// trusted: the key of such a CA cannot create members.
     pub former: Vec<Vec<u8>>,
-    /// Members that were away when a former authority was given up.
+    /// Members that were away when a former CA was dropped.
     pub late: BTreeSet<MemberId>,
-    /// The members.
+    /// Members whose certificates are trusted, by number.
     pub members: BTreeMap<MemberId, Member>,
-    /// Keys (SPKI digests) of members that were removed.
+    /// Keys (SPKI digests) of removed members.
     pub removed: BTreeSet<Digest>,
-    /// The highest number that was ever given, as far as this member heard.
+    /// Highest member number ever assigned, as far as this member knows.
     pub highest: MemberId,
 }
 
-/// How a member is known.
+/// Relation of an authenticated certificate to the member that the cluster knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Known {
-    /// By the key that the cluster agreed on.
+    /// Authenticated by the key that the cluster knows.
     Member,
-    /// By a key that its certificate names as the one before: this member was away when
-    /// it changed.
+    /// Authenticated by a key whose certificate names the known key as its predecessor:
+    /// this member was away when the key changed.
     Successor,
-    /// By the authority only: its number is higher than all that this member heard of,
-    /// so it came while this member was away. It may talk, so that this member can
-    /// learn of it; it is judged again with every change.
+    /// Authenticated by the CA only: its number is higher than all that this member
+    /// knows, so it joined while this member was away. It may connect, so that this
+    /// member can learn of it. The decision is repeated with every change.
     Newcomer,
 }
 
-/// Why somebody is not believed.
+/// Reason why a peer is not trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Refused {
-    /// It was a member and is none any more.
+    /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
     /// The peer is not the member that it claims to be, or not the one that was expected.
     #[error("the certificate does not belong to member {claimed}")]
     Name {
-        /// The claimed member.
+        /// Member number that the peer claims.
         claimed: MemberId,
     },
-    /// The cluster knows another key of that member.
+    /// The cluster knows another key for that member.
     #[error("the cluster knows this member with another key")]
     Key,
-    /// No member has that number.
+    /// No member has the claimed number.
     #[error("no member of the cluster has this number")]
     Unknown,
     /// The certificate has no sense.
@@ -70,7 +70,7 @@ pub enum Refused {
 }
 
 impl Trust {
-    /// The keys of members that are trusted by a former authority.
+    /// Returns the keys of members that are trusted with a certificate of a former CA.
     pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
         let late = self.late.iter().filter_map(|id| self.members.get(id));
         late.map(|member| member.certificate).collect()
@@ -84,8 +84,8 @@ impl Trust {
             && self.late_keys() == other.late_keys()
     }
 
-    /// Whether a certificate (DER) that was believed once would be now: an authority may
-    /// have been given up since.
+    /// Returns whether a certificate (DER) that was trusted once still is: its CA may
+    /// have been abandoned since.
     pub(crate) fn believes_issuer_of(&self, certificate: &[u8]) -> bool {
         let given_by = |authority: &Vec<u8>| is_issued_by(certificate, authority);
         let is_late = || {
@@ -95,8 +95,8 @@ impl Trust {
         self.authorities.iter().any(given_by) || (self.former.iter().any(given_by) && is_late())
     }
 
-    /// Whether the bearer of a certificate, whose chain was verified, is the member that
-    /// it says.
+    /// Checks whether the bearer of a certificate with a verified chain is the member
+    /// that it claims to be.
     pub fn judge(&self, certificate: &[u8], claimed: MemberId) -> Result<Known, Refused> {
         let digest = certificate_digest(certificate).ok_or(Refused::Certificate)?;
         if self.removed.contains(&digest) {
@@ -124,10 +124,11 @@ impl Trust {
         Err(Refused::Key)
     }
 
-    /// Of the keys that a member says it had before, those that its next certificate may
-    /// name: the present one, and what the certificate (DER) of its connection names. None
-    /// where that certificate is not of the key that the cluster knows now: who holds a
-    /// former key gets no other one, nor who has himself named a successor.
+    /// Returns the keys that a member's next certificate may name, of those that the
+    /// member says it had before. They are the current key, and those named in the
+    /// certificate (DER) of its connection. None if that certificate is not for the key
+    /// that the cluster knows now. So neither the holder of a former key nor one who
+    /// named a successor himself gets another certificate.
     pub(crate) fn predecessors_of(
         &self,
         certificate: &[u8],
@@ -150,9 +151,9 @@ impl Trust {
     }
 }
 
-/// The present authority's key signed what says so of the next one's key, and the next
-/// one's certificate is of that key and by it: whatever the time, so that all who look find
-/// the same.
+/// Returns whether the current CA certifies the next CA's key, and the next CA's own
+/// certificate is for that key and signed by it. Validity periods are ignored, so that
+/// all members get the same result.
 pub(crate) fn is_vouched_for(next: &NextAuthority, present: &[u8]) -> bool {
     let key = certificate_digest(&next.certificate);
     key.is_some()

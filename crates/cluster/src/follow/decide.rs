@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// The history of a repository in the versions of the state, the oldest first.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Past {
-    /// Versions that came from it.
+    /// Versions that came from the repository.
     pub versions: Vec<FollowedVersion>,
 }
 
 impl Past {
-    /// The revision that was accepted last: what a new one has to follow.
+    /// Returns the revision that was accepted last: a new one must descend from it.
     pub fn last(&self) -> Option<&str> {
         let accepted = |v: &&FollowedVersion| v.fate == ProposalResult::Accepted;
         let last = self.versions.iter().rev().find(accepted);
@@ -38,42 +38,42 @@ impl Past {
 pub enum Branch {
     /// The repository has no such branch.
     Gone,
-    /// Its newest revision.
+    /// Newest revision of the branch.
     At(Box<Head>),
 }
 
-/// The newest revision of a branch, and what was asked about it.
+/// Newest revision of a branch, with the results of its checks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {
-    /// The revision.
+    /// Newest revision of the branch.
     pub revision: Revision,
-    /// It comes after the last one that was accepted; true where none was.
+    /// The revision descends from the last accepted one; true if there was none.
     pub follows_last: bool,
-    /// The signatures of it and of all commits between it and the last one that was
-    /// accepted: None where none is required.
+    /// Signatures of the revision and of all commits since the last accepted one; None if
+    /// none are required.
     pub signature: Option<Signature>,
 }
 
 /// The result of verifying signatures.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Signature {
-    /// All are good, and by one of the keys.
+    /// All signatures are valid, and by one of the keys.
     Good,
-    /// A commit has none.
+    /// A commit has no signature at all.
     Missing {
-        /// The oldest such commit.
+        /// Hash of the oldest commit without a signature.
         commit: String,
     },
-    /// One does not count, in the words of the program that was asked.
+    /// A commit has no valid signature, in the words of the program that checked it.
     Bad {
-        /// Of which commit.
+        /// Hash of the commit with the bad signature.
         commit: String,
-        /// Why.
+        /// Message of the program that checked the signature.
         words: String,
     },
-    /// There are more commits than are looked at.
+    /// There are more commits than are checked.
     TooMany {
-        /// How many there may be.
+        /// Largest permitted number of commits.
         commits_max: usize,
     },
 }
@@ -83,75 +83,76 @@ pub enum Signature {
 pub enum Trouble {
     /// The program could not be run, or failed.
     Unreachable {
-        /// In its words.
+        /// Message of the program that failed.
         words: String,
     },
-    /// It took too long.
+    /// The program timed out.
     Slow {
-        /// Longer than so many seconds.
+        /// Timeout of the program, in seconds.
         limit_s: u64,
     },
     /// The revision exceeds the size limit.
     TooLarge {
-        /// Larger than so many bytes.
+        /// Size limit of the mirror, bytes.
         bytes_max: u64,
     },
-    /// A program told more of it than is listened to.
+    /// The output of a program exceeds the limit.
     SaysTooMuch {
-        /// The program.
+        /// Name of the program.
         program: String,
-        /// More than so many bytes.
+        /// Largest permitted output of the program, bytes.
         bytes_max: usize,
     },
     /// There is no such branch.
     BranchGone,
-    /// The branch was rewritten: its newest revision does not follow this one.
+    /// The branch was rewritten: its newest revision does not descend from this one.
     Rewritten {
-        /// The one that was accepted last.
+        /// Revision that was accepted last.
         last: String,
     },
     /// A signature is required, and a commit has none.
     Unsigned {
-        /// The commit.
+        /// Hash of the commit without a signature.
         commit: String,
     },
-    /// A signature does not count.
+    /// A commit has no acceptable signature.
     WronglySigned {
-        /// Of which commit.
+        /// Hash of the commit with the bad signature.
         commit: String,
-        /// Why.
+        /// Reason why the signature is not accepted.
         words: String,
     },
-    /// More commits came at once than whose signatures are looked at.
+    /// There are more new commits than the number whose signatures are checked.
     TooManyUnseen {
-        /// How many may come.
+        /// Largest number of new commits.
         commits_max: usize,
     },
     /// The file of keys cannot be used.
     NoKeys {
-        /// Why.
+        /// Reason why the keys cannot be used.
         words: String,
     },
-    /// It holds no file that a configuration could begin with.
+    /// The repository has no file with which a configuration could begin.
     NoFile {
-        /// The name that was looked for.
+        /// Name of the expected file.
         name: String,
     },
-    /// It was proposed before, and a node could not serve it or it was rolled back.
+    /// The revision was proposed before, and a node could not serve it or it was rolled
+    /// back.
     Bad {
-        /// Why.
+        /// Reason of the refusal or rollback.
         words: String,
     },
 }
 
-/// A decision.
+/// Action that follows from the state of the branch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// Nothing to do: the revision is already accepted.
     Nothing,
-    /// Read its files and propose it.
+    /// Read the files of the revision and propose it.
     Take(Revision),
-    /// Tell of this.
+    /// Report the trouble; with the revision, if one was determined.
     Refuse(Option<String>, Trouble),
 }
 
@@ -188,10 +189,10 @@ pub fn decide(past: &Past, branch: Branch) -> Decision {
     }
 }
 
-/// Characters of a hash that people are shown.
+/// Number of characters of a hash that are shown.
 const SHORT: usize = 12;
 
-/// A hash as people are shown it.
+/// Returns a hash in its displayed form.
 pub fn short(revision: &str) -> &str {
     revision.get(..SHORT).unwrap_or(revision)
 }

@@ -1,5 +1,5 @@
-//! From the files of a revision to the files of a version: what the repository says,
-//! and what stands elsewhere as it was accepted.
+//! Builds the files of a version from the files of a revision: those of the repository,
+//! and accepted files from elsewhere.
 
 use super::decide::Trouble;
 use crate::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
@@ -8,20 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The PEM marker before a private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// The file that a configuration is in where nothing says which.
+/// Default file of a configuration.
 const FIRST: &str = "haproxy.cfg";
 
 /// A file of a revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct RepositoryFile {
-    /// From the top of the repository.
+    /// Path from the top of the repository.
     pub path: String,
     pub mode: u32,
     pub bytes: Vec<u8>,
 }
 
-/// Whether a file of the repository belongs to the version: what the systems keep for
-/// themselves and what is hidden does not.
+/// Returns whether a file of the repository belongs to the version. Files of the
+/// version control systems and hidden files do not.
 pub(super) fn is_taken(path: &str) -> bool {
     !path.is_empty()
         && !path
@@ -29,7 +29,7 @@ pub(super) fn is_taken(path: &str) -> bool {
             .any(|part| part.starts_with('.') || part.is_empty())
 }
 
-/// The space that is left in a version.
+/// Remaining space in a version.
 #[derive(Debug, Default)]
 pub(super) struct SpaceLeft {
     files: usize,
@@ -37,7 +37,7 @@ pub(super) struct SpaceLeft {
 }
 
 impl SpaceLeft {
-    /// Takes so many bytes for a file.
+    /// Reserves space for a file.
     pub(super) fn take(&mut self, bytes: u64) -> Result<(), Trouble> {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(bytes);
@@ -81,7 +81,7 @@ pub(super) fn set(
         listings,
         ..FileSet::default()
     };
-    // Those of the command line first: in the order that they had, then as they are named.
+    // Files of the command line first: in their previous order, then by name.
     let places = accepted.into_iter().flat_map(|set| &set.files);
     let places = places.filter(|file| file.main).map(|file| &file.path);
     let mut order: Vec<&String> = Vec::new();
@@ -153,8 +153,8 @@ fn mains(
     }
 }
 
-/// The directories of the repository with the names in them, and those that stand
-/// elsewhere.
+/// Returns the directories of the repository with the names in them, and those outside
+/// of it.
 fn listings(
     settings: &Followed,
     files: &[RepositoryFile],

@@ -1,5 +1,5 @@
-//! A branch of a git repository, by the system's `git`: a bare mirror that only ever
-//! fetches. Nothing is checked out and nothing of the repository runs.
+//! Branch of a git repository, accessed by the system's `git`: a bare mirror that only
+//! ever fetches. Nothing is checked out, and nothing of the repository runs.
 
 use super::decide::{Branch, Head, Signature, Trouble};
 use super::files::{RepositoryFile, SpaceLeft};
@@ -40,14 +40,13 @@ const CONFIGURATION: &str = "\
 [credential]
 \thelper =
 ";
-/// Commits that come at once and whose signatures are looked at.
+/// Largest number of new commits whose signatures are checked.
 const COMMITS_MAX: usize = 1000;
-/// Commits of one question to git.
+/// Number of commits for one call of git.
 const COMMITS_AT_ONCE: usize = 100;
-/// How an armored file of keys of gpg begins.
+/// First line of an armored GPG key file.
 const GPG_KEYS: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
 
-/// A mirror.
 #[derive(Debug)]
 pub(super) struct Git<'g> {
     pub settings: &'g Followed,
@@ -92,12 +91,12 @@ impl Git<'_> {
             .await
     }
 
-    /// A question that must have an answer.
+    /// Runs git; a failure is an error.
     async fn answer(&self, arguments: &[&str]) -> Result<ProgramOutput, Trouble> {
         self.near(arguments).await?.well()
     }
 
-    /// Fetches and says how it stands with the branch.
+    /// Fetches, and returns the state of the branch.
     pub(super) async fn look(
         &self,
         last: Option<&str>,
@@ -118,7 +117,7 @@ impl Git<'_> {
         };
         let signature = match keys {
             None => None,
-            // Nothing of these is taken in.
+            // None of these commits is accepted.
             Some(_) if !follows_last || last == Some(&*id) => Some(Signature::Good),
             Some(keys) => Some(self.signatures(last, &id, keys).await?),
         };
@@ -129,11 +128,11 @@ impl Git<'_> {
         })))
     }
 
-    /// Makes the mirror, if it is not there.
+    /// Creates the mirror if it does not exist.
     async fn prepare(&self) -> Result<(), Trouble> {
         if self.mirror.join("HEAD").exists() {
-            // One at a time works here: these are of one that was killed, and hold up
-            // every other.
+            // Only one process works here, so these locks are left from one that was killed,
+            // and would block every other.
             for lock in LOCKS {
                 let _ = std::fs::remove_file(self.mirror.join(lock));
             }
@@ -152,7 +151,7 @@ impl Git<'_> {
         self.answer(&bare).await.map(|_| ())
     }
 
-    /// The branch's full name and its newest revision; None where it does not exist.
+    /// Returns the branch's full name and its newest revision; None if it does not exist.
     async fn branch(&self) -> Result<Option<(String, String)>, Trouble> {
         let url = self.settings.url.as_str();
         let name = match &self.settings.branch {
@@ -198,7 +197,7 @@ impl Git<'_> {
         Ok(is_hash(id) && self.near(&["cat-file", "-e", &commit]).await?.good())
     }
 
-    /// Fetches the branch; says what its newest revision is now.
+    /// Fetches the branch; returns its newest revision.
     async fn fetch(&self, name: &str) -> Result<String, Trouble> {
         let mapping = format!("+{name}:{MIRRORED}");
         let arguments = [
@@ -217,7 +216,7 @@ impl Git<'_> {
         match fetched {
             Ok(said) => said.well()?,
             Err(trouble @ Trouble::TooLarge { .. }) => {
-                // What was fetched of it is of no use.
+                // An oversized mirror is useless.
                 let _ = std::fs::remove_dir_all(self.mirror);
                 return Err(trouble);
             }
@@ -265,8 +264,8 @@ impl Git<'_> {
         })
     }
 
-    /// Whether all commits behind the last one, or else the newest alone, are signed by
-    /// these keys: one that nobody signed must not come in under a signed merge.
+    /// Returns the signatures of all commits behind the last one, or else of the newest
+    /// commit alone. An unsigned commit must not come in under a signed merge.
     async fn signatures(
         &self,
         last: Option<&str>,
@@ -274,7 +273,7 @@ impl Git<'_> {
         keys: &[u8],
     ) -> Result<Signature, Trouble> {
         let commits = match last {
-            // What was before it began to be followed was not signed for that.
+            // Commits from before the repository was followed need no signature.
             None => vec![id.to_owned()],
             Some(last) => self.between(last, id).await?,
         };
@@ -291,7 +290,7 @@ impl Git<'_> {
         Ok(Signature::Good)
     }
 
-    /// Commits that lead from one to another, the oldest first, whichever way.
+    /// Returns the commits that lead from one to another, the oldest first, on all paths.
     async fn between(&self, last: &str, id: &str) -> Result<Vec<String>, Trouble> {
         let range = format!("{last}..{id}");
         let most = format!("--max-count={}", COMMITS_MAX + 1);
@@ -311,7 +310,7 @@ impl Git<'_> {
         self.near(&arguments).await
     }
 
-    /// The first of these commits that is not signed as it should be.
+    /// Returns the first of these commits without a valid signature.
     async fn which(&self, allowed: &str, commits: &[String]) -> Result<Signature, Trouble> {
         for commit in commits {
             let said = self.verify(allowed, std::slice::from_ref(commit)).await?;
@@ -331,7 +330,7 @@ impl Git<'_> {
         Ok(Signature::Good)
     }
 
-    /// A commit has a signature, whatever that is worth.
+    /// Returns whether a commit has a signature, valid or not.
     async fn is_signed(&self, commit: &str) -> Result<bool, Trouble> {
         let text = self.answer(&["cat-file", "commit", commit]).await?.out;
         let head = text
@@ -341,7 +340,7 @@ impl Git<'_> {
         Ok(signed.next().is_some())
     }
 
-    /// Puts the keys that count where git finds them; the option that says so.
+    /// Writes the accepted keys where git finds them; returns the option for that.
     async fn keep_keys(&self, keys: &[u8]) -> Result<String, Trouble> {
         let no_keys = |error: std::io::Error| Trouble::NoKeys {
             words: error.to_string(),
@@ -349,7 +348,7 @@ impl Git<'_> {
         let file = self.mirror.join("evenkeel.signers");
         write(&file, keys).map_err(no_keys)?;
         let home = self.mirror.join("keys");
-        // Keys that no longer count must be gone.
+        // Keys that are no longer accepted must be removed.
         program::remove(&home).map_err(no_keys)?;
         let mut directory = std::fs::DirBuilder::new();
         directory.mode(0o700).create(&home).map_err(no_keys)?;
@@ -446,7 +445,7 @@ fn entry_of(entry: &[u8]) -> Option<(String, u32, String, u64)> {
     })?
 }
 
-/// The contents that `cat-file --batch` gave, in the order in which they were asked for.
+/// Splits the output of `cat-file --batch` into contents, in the order of the request.
 fn contents(wanted: Vec<(String, u32, u64)>, mut said: &[u8]) -> Option<Vec<RepositoryFile>> {
     let mut files = Vec::with_capacity(wanted.len());
     for (path, mode, bytes) in wanted {
@@ -473,7 +472,7 @@ fn contents(wanted: Vec<(String, u32, u64)>, mut said: &[u8]) -> Option<Vec<Repo
     Some(files)
 }
 
-/// Writes a small file that only this user reads.
+/// Writes a small file that only this user may read.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

@@ -1,5 +1,6 @@
-//! A branch of a Mercurial repository, by the system's `hg`: a mirror without a working
-//! directory that only ever pulls. Neither its hooks nor those of the repository run.
+//! Branch of a Mercurial repository, accessed by the system's `hg`: a mirror without a
+//! working directory that only ever pulls. Neither its hooks nor those of the
+//! repository run.
 
 use super::decide::{Branch, Head, Trouble};
 use super::files::{RepositoryFile, SpaceLeft};
@@ -15,19 +16,18 @@ use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The branch that every repository has.
+/// Name of the branch that every repository has.
 const BRANCH_DEFAULT: &str = "default";
-/// Stands beside the repository of a mirror once that was made to its end.
+/// File beside the mirror's repository that marks its creation as complete.
 const MADE: &str = "evenkeel.made";
-/// How long one waits for another that writes to the mirror: one of a member that led
-/// before, at most.
+/// Longest wait for another process that writes to the mirror: at most one, of a member
+/// that led before.
 const LOCK_WAIT: &str = "ui.timeout=30";
 /// Error messages after which only a new mirror helps: a writer was interrupted and its
 /// transaction cannot be undone, or an unrelated process with its pid never releases the
 /// lock.
 const SPOILED: [&str; 2] = ["abandoned transaction", "timed out waiting for lock"];
 
-/// A mirror.
 #[derive(Debug)]
 pub(super) struct Mercurial<'m> {
     pub settings: &'m Followed,
@@ -99,7 +99,7 @@ impl Mercurial<'_> {
         self.near(arguments).await?.well()
     }
 
-    /// Pulls and says how it stands with the branch.
+    /// Pulls, and returns the state of the branch.
     pub(super) async fn look(&self, last: Option<&str>) -> Result<Branch, Trouble> {
         self.prepare().await?;
         let Some(id) = self.branch().await? else {
@@ -119,8 +119,7 @@ impl Mercurial<'_> {
         })))
     }
 
-    /// Makes the mirror, if it is not there or was not made to its end, and undoes what an
-    /// interrupted pull left.
+    /// Creates the mirror if it is missing or incomplete, and undoes an interrupted pull.
     async fn prepare(&self) -> Result<(), Trouble> {
         if !self.mirror.join(MADE).exists() {
             return self.begin_anew().await;
@@ -131,12 +130,12 @@ impl Mercurial<'_> {
         }
         match left() {
             true => self.begin_anew().await,
-            // The one that wrote it was still at it, and has ended.
+            // The process that wrote it was still running, and has ended.
             false => Ok(()),
         }
     }
 
-    /// An empty mirror: what is in this one, if it is there, is of no use.
+    /// Creates an empty mirror in place of an unusable one.
     async fn begin_anew(&self) -> Result<(), Trouble> {
         let cannot = |error| program::no_mirror(self.mirror, &error);
         program::remove(self.mirror).map_err(cannot)?;
@@ -147,7 +146,7 @@ impl Mercurial<'_> {
         std::fs::write(self.mirror.join(MADE), b"").map_err(cannot)
     }
 
-    /// The newest revision of the branch; None where it does not exist.
+    /// Returns the newest revision of the branch; None if it does not exist.
     async fn branch(&self) -> Result<Option<String>, Trouble> {
         let branch = self.settings.branch.as_deref().unwrap_or(BRANCH_DEFAULT);
         let url = self.settings.url.as_str();
@@ -161,7 +160,7 @@ impl Mercurial<'_> {
         }
         let id = said.line();
         match is_hash(&id) {
-            // What a repository without any revision says.
+            // Output for a repository without any revision.
             true if id.bytes().all(|b| b == b'0') => Ok(None),
             true => Ok(Some(id)),
             false => Err(said.failed()),
@@ -169,7 +168,7 @@ impl Mercurial<'_> {
     }
 
     async fn has(&self, id: &str) -> Result<bool, Trouble> {
-        // A revision is part of an expression here.
+        // The revision becomes part of an expression.
         Ok(is_hash(id) && self.near(&["log", "--rev", id, "-T", "x"]).await?.good())
     }
 
@@ -187,7 +186,7 @@ impl Mercurial<'_> {
         let arguments = ["pull", "--quiet", "--rev", id, "--", url];
         let said = self.run(&arguments, true, WORDS_BYTES_MAX).await;
         if let Err(Trouble::TooLarge { .. }) = said {
-            // What was pulled of it is of no use.
+            // An oversized mirror is useless.
             let _ = std::fs::remove_dir_all(self.mirror);
         }
         said
@@ -225,7 +224,7 @@ impl Mercurial<'_> {
         let Ok(listed) = listed else {
             return Err(said.failed());
         };
-        // They are written to disk first: not more than there may be.
+        // The files are written to disk first, so their size is limited before.
         let mut room = SpaceLeft::default();
         for file in listed {
             if super::files::is_taken(&file.path) {
@@ -243,7 +242,7 @@ impl Mercurial<'_> {
     }
 }
 
-/// The files below a directory, by their names from there. Links are ignored.
+/// Returns the files below a directory, by their paths from there. Links are ignored.
 fn collect(top: &Path) -> std::io::Result<Vec<RepositoryFile>> {
     let mut files = Vec::new();
     let mut waiting: Vec<PathBuf> = vec![top.to_owned()];

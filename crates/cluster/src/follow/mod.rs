@@ -1,11 +1,11 @@
-//! Repositories that are followed: what of a branch becomes a version, and what is
-//! refused. The leading node looks ([`Follower::look`]); what it then proposes goes
-//! the way of every change.
+//! Following of repositories: turns the newest revision of a branch into a version, or
+//! refuses it. The leading node polls ([`Follower::look`]); its proposals are treated
+//! like every other change.
 //!
-//! [`decide`] is a value: what is known of the branch and of the past goes in, what to
-//! do comes out. [`git`] and [`mercurial`] ask the system's programs, in a mirror below
-//! the state directory, bounded in time and size, without a shell, without hooks, and
-//! with none of the role's environment. Nothing of a repository is ever run.
+//! [`decide`] is a value: it maps knowledge of the branch and of the past to an action.
+//! [`git`] and [`mercurial`] run the system's programs in a mirror below the state
+//! directory, limited in time and size, without a shell, without hooks, and with none
+//! of the role's environment. Nothing of a repository is ever run.
 
 pub mod decide;
 
@@ -34,66 +34,66 @@ pub use service::{Cluster, Proposed, Wake, run};
 
 /// Maximum number of revisions whose outcome the poller remembers.
 const REMEMBERED_MAX: usize = 64;
-/// Of an author's name and of a message, bytes.
+/// Longest author's name and longest message, bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
 /// Largest file of keys, bytes.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
 
-/// A revision as the repository tells it.
+/// A revision of a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Revision {
-    /// Its full hash.
+    /// Full hash of the revision.
     pub id: String,
-    /// The author.
+    /// Author of the commit, as recorded in it.
     pub author: String,
-    /// Why.
+    /// Message of the commit, possibly truncated.
     pub message: String,
-    /// When, seconds since 1970 by the author's clock.
+    /// Time of the commit, seconds since 1970 by the author's clock.
     pub time_s: i64,
 }
 
 /// The result of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PollResult {
-    /// No new revision.
+    /// The branch has no new revision.
     Nothing,
-    /// The branch has a revision that is to be proposed.
+    /// The branch has a revision to propose.
     Propose(Box<Wanted>),
     /// No acceptable revision; reported once for each cause.
     Refused(Refused),
 }
 
-/// A change that the repository wants.
+/// A revision to propose, with its files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
-    /// The revision.
+    /// Revision to propose.
     pub revision: Revision,
     /// Origin of the revision, for the proposal.
     pub origin: Origin,
-    /// The files of the whole version: those of the repository, and what stands
-    /// elsewhere as it was accepted.
+    /// Files of the whole version: those of the repository, and accepted files from
+    /// elsewhere.
     pub set: FileSet,
 }
 
-/// Why nothing is proposed.
+/// Reason why a poll led to no proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refused {
-    /// The revision, if it came that far.
+    /// Revision, if one was determined.
     pub revision: Option<String>,
-    /// The cause.
+    /// Cause, with the message for operators.
     pub trouble: Trouble,
-    /// Whether the same cause was reported before.
+    /// The same cause was reported before.
     pub again: bool,
 }
 
 /// The result of proposing a followed revision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ProposalResult {
-    /// Accepted.
+    /// All nodes serve the revision.
     Accepted,
     /// A node could not serve it, or it was rolled back; the reason.
     Bad {
-        /// Why.
+        /// Reason of the refusal or rollback.
         words: String,
     },
 }
@@ -101,29 +101,28 @@ pub enum ProposalResult {
 /// Status of a followed repository, for `config status`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FollowStatus {
-    /// The line in words: `git https://…, branch main`.
+    /// The `follow` line as text: `git https://…, branch main`.
     pub followed: String,
-    /// The revision that was accepted last.
+    /// Revision that was accepted last.
     pub accepted: Option<String>,
-    /// The newest that was seen.
+    /// Newest revision that was seen.
     pub seen: Option<String>,
     /// The problem, as a message; None if there is none.
     pub trouble: Option<String>,
-    /// Times that were looked since this member leads.
+    /// Number of polls since this member became leader.
     pub looks: u64,
 }
 
-/// One repository that is followed, as the leading node looks at it.
+/// Follower of one repository, on the leading node.
 #[derive(Debug)]
 pub struct Follower {
     settings: Followed,
-    /// Its mirror.
     mirror: PathBuf,
     /// Results of revisions since this member became leader. The versions of the state
     /// contain the same later, and more.
     fates: VecDeque<(String, ProposalResult)>,
     standing: FollowStatus,
-    /// The cause that was told last, and its revision.
+    /// Cause that was reported last, and its revision.
     told: Option<(Option<String>, Trouble)>,
 }
 
@@ -145,12 +144,12 @@ impl Follower {
         }
     }
 
-    /// Returns the settings.
+    /// Returns the settings of the `follow` line.
     pub fn settings(&self) -> &Followed {
         &self.settings
     }
 
-    /// Returns the status.
+    /// Returns the status for `config status`.
     pub fn standing(&self) -> &FollowStatus {
         &self.standing
     }
@@ -181,9 +180,9 @@ impl Follower {
         self.fates.push_back((revision.to_owned(), fate));
     }
 
-    /// Looks at the repository: fetches, decides, and reads the files of what is to be
-    /// proposed. `past` are the fates that the versions of the state tell, `accepted`
-    /// the files that all nodes serve, if there are any.
+    /// Polls the repository: fetches, decides, and reads the files of the revision to
+    /// propose. `past` has the outcomes of the versions in the state, `accepted` the
+    /// files that all nodes serve, if there are any.
     pub async fn look(&mut self, past: &Past, accepted: Option<Arc<FileSet>>) -> PollResult {
         self.standing.looks += 1;
         self.standing.accepted = past.last().map(str::to_owned);
@@ -197,7 +196,7 @@ impl Follower {
         let thread = std::thread::Builder::new().name("follow".to_owned());
         let begun = thread.spawn(move || {
             program::be_ordinary();
-            // Nobody is left to be told when the role ends.
+            // The receiver has gone when the role ends.
             let _ = sender.send(task.run());
         });
         let early = |words: String| Err((None, Trouble::Unreachable { words }));
@@ -259,7 +258,7 @@ impl Follower {
     }
 }
 
-/// One look, on a thread that may wait.
+/// Job of a single poll, on a thread that may block.
 struct Look {
     settings: Followed,
     mirror: PathBuf,
@@ -316,7 +315,8 @@ impl Look {
         }
     }
 
-    /// The keys that count: as they were accepted, else as they stand on this node.
+    /// Returns the accepted keys: from the accepted version, otherwise from this node's
+    /// disk.
     fn keys(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let Some(path) = &self.settings.signed_by else {
             return Ok(None);
@@ -344,7 +344,7 @@ fn is_hash(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// At most so many bytes of a text.
+/// Truncates a text to at most this many bytes.
 fn shortened(text: &str, bytes_max: usize) -> String {
     let end = (0..=bytes_max.min(text.len())).rev();
     let end = end.into_iter().find(|at| text.is_char_boundary(*at));
@@ -384,7 +384,7 @@ impl Past {
     }
 }
 
-/// The origin of a version that a revision leads to.
+/// Returns the origin of a version that comes from a revision.
 pub fn origin(settings: &Followed, revision: &str) -> Origin {
     Origin::Followed {
         repository: settings.name(),
@@ -392,14 +392,14 @@ pub fn origin(settings: &Followed, revision: &str) -> Origin {
     }
 }
 
-/// A version of the past that came from a repository, with what became of it.
+/// A past version that came from a repository, with its outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FollowedVersion {
-    /// The version.
+    /// Version that came from the repository.
     pub version: VersionId,
-    /// The revision.
+    /// Hash of the revision.
     pub revision: String,
-    /// The result.
+    /// Outcome of the version's rollout.
     pub fate: ProposalResult,
 }
 

@@ -1,6 +1,5 @@
-//! Programs of the system that are asked about repositories: bounded in time, in what
-//! they say and in what they write; without a shell, without a terminal, and with an
-//! environment of their own.
+//! Programs of the system that access repositories: limited in time, output and disk
+//! usage; without a shell, without a terminal, and with an environment of their own.
 
 use super::decide::Trouble;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -12,11 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-/// Where programs are looked for.
 const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long a program may take that asks another machine.
+/// Timeout of a program that contacts another machine.
 pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
-/// How long one may take that asks this one.
+/// Timeout of a program that works locally.
 pub(super) const NEAR_LIMIT: Duration = Duration::from_secs(60);
 /// Output limit of programs that print a few words, bytes.
 pub(super) const WORDS_BYTES_MAX: usize = 1 << 20;
@@ -26,13 +24,14 @@ pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
 const COMPLAINT_BYTES_MAX: usize = 4096;
 /// Largest mirror of a repository.
 pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
-/// How often a mirror that grows is measured.
+/// Interval at which a growing mirror is measured.
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
-/// Entries of a mirror that are measured; one with more is too large.
+/// Largest number of entries of a mirror that are measured; a mirror with more is too
+/// large.
 const MEASURED_MAX: usize = 200_000;
 
-/// Gives this thread, and what it starts, ordinary scheduling: the role's is not meant
-/// for them.
+/// Gives this thread, and the programs that it starts, ordinary scheduling: the role's
+/// is not meant for them.
 pub(crate) fn be_ordinary() {
     let parameters = nix::libc::sched_param { sched_priority: 0 };
     // SAFETY: the parameters are a whole structure that lives during the call; zero is
@@ -42,20 +41,18 @@ pub(crate) fn be_ordinary() {
     }
 }
 
-/// A program to run.
 #[derive(Debug)]
 pub(super) struct Asking<'a> {
     pub program: &'static str,
     pub arguments: Vec<OsString>,
-    /// Beside those that every program gets.
+    /// Variables beside those of every program.
     pub environment: Vec<(&'static str, OsString)>,
-    /// Its directory, which is also its home.
+    /// Working directory of the program, which is also its home.
     pub directory: &'a Path,
     pub limit: Duration,
     pub said_max: usize,
-    /// Its standard input.
     pub input: Vec<u8>,
-    /// Its directory grows by it, and is measured.
+    /// The program makes its directory grow, so the directory is measured.
     pub grows: bool,
 }
 
@@ -63,10 +60,10 @@ pub(super) struct Asking<'a> {
 #[derive(Debug)]
 pub(super) struct ProgramOutput {
     program: &'static str,
-    /// Its exit code; None where a signal ended it.
+    /// Exit code; None if a signal ended the program.
     pub code: Option<i32>,
     pub out: Vec<u8>,
-    /// Its complaints, in one line.
+    /// Error output, in one line.
     pub complaint: String,
 }
 
@@ -75,13 +72,13 @@ impl ProgramOutput {
         self.code == Some(0)
     }
 
-    /// Its first line.
+    /// Returns the first line of the output.
     pub(super) fn line(&self) -> String {
         let text = String::from_utf8_lossy(&self.out);
         text.lines().next().unwrap_or_default().trim().to_owned()
     }
 
-    /// The output of a program that ended well; otherwise its failure.
+    /// Returns the output of a program that succeeded; otherwise its failure.
     pub(super) fn well(self) -> Result<ProgramOutput, Trouble> {
         match self.good() {
             true => Ok(self),
@@ -108,7 +105,7 @@ pub(super) fn no_mirror(mirror: &Path, error: &std::io::Error) -> Trouble {
     }
 }
 
-/// Removes a directory, if it is there.
+/// Removes a directory if it exists.
 pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -116,19 +113,20 @@ pub(super) fn remove(directory: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Kills a program with all that it started, unless it ended.
+/// Process group of a program. Dropping it kills the group, unless the program has
+/// ended.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It may have ended by itself.
+            // The program may have ended by itself.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program until it ends.
 pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
     let program = asking.program;
     let unreachable = |what: &str, error: std::io::Error| Trouble::Unreachable {
@@ -182,13 +180,13 @@ pub(super) async fn ask(asking: Asking<'_>) -> Result<ProgramOutput, Trouble> {
     let said = said.map_err(|_| Trouble::Slow {
         limit_s: limit.as_secs(),
     })??;
-    // What it left running in the background has no business.
+    // Kills what the program left running in the background.
     drop(child);
     drop(Group(group.0.take()));
     Ok(said)
 }
 
-/// Takes what a program says until it ends. None: it says too much.
+/// Reads the output of a program until it ends. None: the output exceeds the limit.
 async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Option<ProgramOutput>> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let speak = async {
@@ -223,7 +221,7 @@ async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Optio
     }))
 }
 
-/// Reads to the end. None: there is more than there may be.
+/// Reads to the end. None: the data exceed the limit.
 async fn all(from: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
     let mut out = Vec::new();
     let room = u64::try_from(bytes_max).unwrap_or(u64::MAX);
@@ -233,7 +231,7 @@ async fn all(from: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<
     Ok((out.len() <= bytes_max).then_some(out))
 }
 
-/// Reads to the end and keeps what came last.
+/// Reads to the end and keeps the last bytes.
 async fn last(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     let mut kept: VecDeque<u8> = VecDeque::new();
     let mut piece = [0; 1024];
@@ -248,7 +246,7 @@ async fn last(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// Complaints on one line, without what terminals obey.
+/// Returns error output on one line, without terminal control characters.
 pub(super) fn one_line(complaint: &[u8]) -> String {
     let text = String::from_utf8_lossy(complaint);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -256,7 +254,7 @@ pub(super) fn one_line(complaint: &[u8]) -> String {
     joined.join("; ")
 }
 
-/// Ends when the mirror is larger than it may be.
+/// Returns when the mirror exceeds its size limit.
 async fn measure(directory: &Path) {
     loop {
         tokio::time::sleep(MEASURE_EVERY).await;
@@ -266,7 +264,7 @@ async fn measure(directory: &Path) {
     }
 }
 
-/// The bytes of all files below a directory.
+/// Returns the bytes of all files below a directory.
 pub(super) fn size(directory: &Path) -> u64 {
     let mut waiting = vec![directory.to_path_buf()];
     let (mut bytes, mut seen) = (0_u64, 0_usize);

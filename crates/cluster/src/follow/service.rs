@@ -1,5 +1,5 @@
-//! The loop of the role: looks at all that is followed, as long as this member leads
-//! and is a node, and lets the cluster decide about what is new.
+//! Loop of the role: polls all followed repositories while this member is a node and
+//! the leader, and lets the cluster decide about new revisions.
 
 use super::{FollowStatus, Follower, Past, PollResult, ProposalResult, Wanted};
 use crate::command::VersionId;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How often it is looked whether this member leads now, and whether the files follow
-/// something else.
+/// Interval at which the role checks whether this member leads, and whether the files
+/// follow something else.
 const TURN: Duration = Duration::from_secs(1);
 
 /// The interface of the polling loop to the role.
@@ -25,9 +25,9 @@ pub trait Cluster: Send + Sync {
     fn accepted(&self) -> impl Future<Output = Option<Arc<FileSet>>> + Send;
     /// Returns the history of a repository in the state: [`Past::of`].
     fn past(&self, followed: &Followed) -> Past;
-    /// Proposes a revision and waits until it is accepted or given up.
+    /// Proposes a revision and waits until it is accepted or abandoned.
     fn propose(&self, wanted: Wanted, judge: Duration) -> impl Future<Output = Proposed> + Send;
-    /// Something that operators are to find in the log.
+    /// Records an event for operators.
     fn tell(&self, words: String) -> impl Future<Output = ()> + Send;
     /// Publishes the status of all followed repositories.
     fn standing(&self, standing: Vec<FollowStatus>);
@@ -36,31 +36,32 @@ pub trait Cluster: Send + Sync {
 /// The result of a proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Proposed {
-    /// It was decided.
+    /// The cluster accepted or refused the version.
     Decided(VersionId, ProposalResult),
     /// Not accepted now: another version is in progress, another change was first, or the
     /// leader changed. The proposal is retried.
     Later,
 }
 
-/// Makes the loop look now.
+/// Notifier that makes the loop poll now.
 #[derive(Debug, Default)]
 pub struct Wake(Notify);
 
 impl Wake {
-    /// Looks now.
+    /// Makes the loop poll all repositories now.
     pub fn now(&self) {
         self.0.notify_one();
     }
 }
 
-/// A repository with the time at which it is looked at next.
+/// A repository with the time of its next poll.
 struct Watched {
     follower: Follower,
     due: Instant,
 }
 
-/// Follows, until the future is dropped. Mirrors are made below the directory.
+/// Follows the repositories until the future is dropped. Mirrors are created below the
+/// directory.
 pub async fn run<C: Cluster>(cluster: &C, directory: PathBuf, wake: &Wake) {
     let mut watched: Vec<Watched> = Vec::new();
     loop {
@@ -84,7 +85,8 @@ pub async fn run<C: Cluster>(cluster: &C, directory: PathBuf, wake: &Wake) {
     }
 }
 
-/// Keeps those that are followed as before, and begins with those that are new.
+/// Keeps the followers whose settings are unchanged, and creates those of new
+/// repositories.
 fn adopt(watched: &mut Vec<Watched>, section: &ConfigSection, directory: &std::path::Path) {
     watched.retain(|one| section.follow.contains(one.follower.settings()));
     for settings in &section.follow {
@@ -100,7 +102,6 @@ fn adopt(watched: &mut Vec<Watched>, section: &ConfigSection, directory: &std::p
     }
 }
 
-/// Looks at one repository.
 async fn turn<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration) {
     let past = cluster.past(follower.settings());
     let accepted = cluster.accepted().await;

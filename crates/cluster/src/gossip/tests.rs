@@ -1,4 +1,4 @@
-//! Entries that merge in any order, and reach everybody through whom they can.
+//! Tests that entries merge in any order, and reach all members through others.
 
 use super::*;
 use proptest::collection::vec;
@@ -20,7 +20,7 @@ fn put(gossip: &mut Gossip, topic: &str, text: &str) {
     gossip.put(topic, bytes).expect("it is small");
 }
 
-/// One round between two, as they have it over the network.
+/// Runs one gossip round between two members, as over the network.
 fn meet(one: &mut Gossip, other: &mut Gossip, now_ms: u64) {
     let answer = other.answer(&one.ask(), now_ms).expect("an answer");
     if let Some(rest) = one.take(&answer, now_ms).expect("an answer is taken") {
@@ -168,7 +168,7 @@ fn a_change_that_leaves_something_out_waits_for_all_of_it() {
     assert!(c.get(A, "second").is_some() && c.get(A, "first").is_some());
 }
 
-/// A whole entry as some member might have it, also one that no honest member has.
+/// An arbitrary entry, including entries of no correct member.
 fn some_entry() -> impl Strategy<Value = Entry> {
     let topic = (
         proptest::sample::select(vec!["s", "t", "u"]),
@@ -229,8 +229,8 @@ proptest! {
         prop_assert_eq!(&merged(&[&x_and_y, &z]), &merged(&[&x, &y_and_z]), "associative");
     }
 
-    /// Members that put things, start again and meet in any order, and messages of
-    /// which some are lost: once all pairs but one meet, all know the same.
+    /// Members set values, restart and meet in any order, and some messages are lost.
+    /// Once all pairs but one have met, all members know the same.
     #[test]
     fn whoever_met_whom_all_know_the_same_in_the_end(
         happenings in vec((0_usize..3, 0_usize..3, 0_u8..8), 1..60)

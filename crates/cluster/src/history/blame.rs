@@ -4,30 +4,30 @@
 use super::difference::{lines, origins};
 use crate::command::VersionId;
 
-/// A line, and the version that brought it.
+/// A line, and the version that introduced it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlamedLine {
-    /// Its place, from 1.
+    /// Line number, from 1.
     pub number: usize,
-    /// The version.
+    /// Version that introduced the line.
     pub version: VersionId,
-    /// Whether the line may be older: older versions are no longer kept.
+    /// The line may be older, because older versions are no longer kept.
     pub or_older: bool,
 }
 
-/// A file whose lines are traced back.
+/// A file whose lines are traced to versions.
 #[derive(Debug)]
 pub struct Blame {
-    /// For each line of the newest text: the oldest version that was seen with it.
+    /// For each line of the newest text: the oldest version that was seen to have it.
     versions: Vec<VersionId>,
-    /// Lines that the version that was seen last has, and where.
+    /// Positions of the lines in the version that was seen last; None where that lacks
+    /// the line.
     open: Vec<Option<usize>>,
-    /// The text of that version.
     text: Vec<u8>,
 }
 
 impl Blame {
-    /// Begins with the newest version's text.
+    /// Starts with the newest version's text.
     pub fn new(version: VersionId, text: &[u8]) -> Blame {
         let count = lines(text).len();
         Blame {
@@ -37,12 +37,12 @@ impl Blame {
         }
     }
 
-    /// Whether older versions can still tell something.
+    /// Returns whether older versions can still change the result.
     pub fn is_open(&self) -> bool {
         self.open.iter().any(Option::is_some)
     }
 
-    /// Takes the version before the last one in: its text, or None where it had no such
+    /// Adds the version before the last one: its text, or None if it did not have the
     /// file.
     pub fn older(&mut self, version: VersionId, text: Option<&[u8]>) {
         let Some(text) = text else {

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 /// Lines shown around a change.
 const CONTEXT: usize = 3;
-/// How long the smallest difference of two files is looked for; behind that a larger
-/// one will do.
+/// Time spent on finding the smallest difference of two files. A larger difference is
+/// used afterwards.
 const SEARCH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The difference of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FileDifference {
-    /// Its path.
+    /// Path of the file.
     pub path: String,
-    /// The change.
+    /// Kind and content of the change.
     pub change: FileChange,
 }
 
@@ -30,28 +30,28 @@ pub struct FileDifference {
 pub enum FileChange {
     /// Added; with a description if the content is not shown.
     New {
-        /// Its lines, as a difference.
+        /// Lines of the file, as a difference.
         lines: String,
-        /// In place of its lines.
+        /// Description instead of its lines.
         told: Option<String>,
     },
-    /// No longer named.
+    /// The newer version no longer names the file.
     Gone,
-    /// Other lines, in the form that `patch` takes.
+    /// Changed lines, in the format of `patch`.
     Lines {
-        /// The difference.
+        /// Hunks with context, in unified format.
         lines: String,
     },
-    /// It changed and is not shown.
+    /// The file changed, and its content is not shown.
     Told {
-        /// The old value.
+        /// Description of the old content.
         before: String,
-        /// The new value.
+        /// Description of the new content.
         after: String,
     },
-    /// Only how it is read or who may read it changed.
+    /// Only the permissions, or the way in which the file is read, changed.
     Kept {
-        /// The description.
+        /// Description of the changed attributes.
         words: String,
     },
 }
@@ -137,7 +137,7 @@ fn words(seen: MaskedFile) -> String {
     }
 }
 
-/// Differences as people read them.
+/// Formats differences as a unified diff, for people.
 pub fn unified(differences: &[FileDifference]) -> String {
     let mut out = String::new();
     for difference in differences {
@@ -159,7 +159,7 @@ pub fn unified(differences: &[FileDifference]) -> String {
             }
             FileChange::Kept { words } => writeln!(out, "{path}: {words}"),
         };
-        // Memory takes all.
+        // Writing to memory cannot fail.
         debug_assert!(written.is_ok());
     }
     out
@@ -174,13 +174,13 @@ pub(super) fn lines(text: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// How the lines of one text became those of another.
+/// Returns the operations that turn the lines of one text into those of another.
 fn operations(old: &[&[u8]], new: &[&[u8]]) -> Vec<DiffOp> {
     let deadline = Instant::now().checked_add(SEARCH_LIMIT);
     capture_diff_slices_deadline(Algorithm::Patience, old, new, deadline)
 }
 
-/// For each line of one text: where it stood in an older one, if it did.
+/// Returns for each line of one text its position in an older one, if it was there.
 pub(super) fn origins(old: &[&[u8]], new: &[&[u8]]) -> Vec<Option<usize>> {
     let mut stood = vec![None; new.len()];
     for operation in operations(old, new) {
@@ -199,7 +199,8 @@ pub(super) fn origins(old: &[&[u8]], new: &[&[u8]]) -> Vec<Option<usize>> {
     stood
 }
 
-/// The pieces of a difference: found in what the texts are, told by what may be seen.
+/// Returns the hunks of a difference: computed from the texts, formatted from the
+/// visible texts.
 fn pieces(old: &[u8], new: &[u8], old_seen: &[u8], new_seen: &[u8]) -> String {
     let texts = Texts {
         old: lines(old),
@@ -234,7 +235,7 @@ impl Texts<'_> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             return;
         };
-        // An empty range is named by the line before it.
+        // An empty range is given by the line before it.
         let range = |from: usize, to: usize| match to - from {
             0 => format!("{from},0"),
             1 => format!("{}", from + 1),

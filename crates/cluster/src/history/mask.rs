@@ -9,14 +9,15 @@ use part::versions::File;
 
 /// The PEM marker before any kind of private key.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
-/// How a certificate begins in one.
+/// First line of a PEM certificate.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-/// How everything in PEM begins.
+/// First bytes of any PEM block.
 const PEM: &[u8] = b"-----BEGIN ";
-/// Shortest word of a list that may be a key, and the letters and digits in a row that it has.
+/// Shortest word of a list that may be a key, and its shortest run of letters and
+/// digits.
 const KEY_BYTES_MIN: usize = 16;
 const KEY_RUN_BYTES_MIN: usize = 12;
-/// Digits of a digest that people are shown.
+/// Number of digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 16;
 
 /// The inputs of the mask. The crates with the keywords supply the words that precede
@@ -29,16 +30,17 @@ pub struct Mask<'v> {
     pub certificate: fn(&[u8]) -> Option<String>,
 }
 
-/// A file as it may be seen.
+/// Visible form of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MaskedFile {
-    /// Its text, with as many lines as it has.
+    /// The text, with the original number of lines.
     Text(Vec<u8>),
     /// A description instead of the bytes.
     Description(String),
 }
 
-/// Whether a file holds what nobody is shown: also a list, such as `tokens.map`, whose name says so.
+/// Returns whether a file must not be shown. This includes lists, such as `tokens.map`,
+/// whose name suggests secrets.
 pub fn is_secret(file: &SetFile) -> bool {
     let name = file.path.rsplit('/').next().unwrap_or_default();
     let names = is_suspect(name) || name.to_ascii_lowercase().contains("key");
@@ -47,7 +49,8 @@ pub fn is_secret(file: &SetFile) -> bool {
     file.secret || is_named || contains(&file.bytes, PRIVATE_KEY) || has_key()
 }
 
-/// Whether a list or a map has a word that looks like a key: long, of letters and digits.
+/// Returns whether a list or a map has a word that looks like a key: long, of letters
+/// and digits.
 fn lists_keys(bytes: &[u8]) -> bool {
     let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"_-+=".contains(b);
     let looks_like_key = |word: &[u8]| {
@@ -65,8 +68,8 @@ fn lists_keys(bytes: &[u8]) -> bool {
         .any(looks_like_key)
 }
 
-/// Whether a file has lines of words, which may be secret: others (pages, maps) have none that
-/// could be told from the rest.
+/// Returns whether single words of a file may be secret. In other files (pages, maps)
+/// secrets cannot be recognized.
 pub fn has_words(file: &SetFile) -> bool {
     file.main || file.path.ends_with(".cfg") || file.path.ends_with(".conf")
 }
@@ -75,7 +78,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// SHA-256 of something.
+/// Returns the SHA-256 digest of the bytes.
 pub fn sha256(bytes: &[u8]) -> Digest {
     let mut out = [0; 32];
     for (to, from) in out.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
@@ -85,7 +88,7 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 impl Mask<'_> {
-    /// A file as it may be seen.
+    /// Returns the visible form of a file.
     pub fn seen(&self, file: &SetFile) -> MaskedFile {
         let bytes = file.bytes.len();
         let certificate = contains(&file.bytes, CERTIFICATE);
@@ -109,7 +112,7 @@ impl Mask<'_> {
         MaskedFile::Text(self.text(file))
     }
 
-    /// The same, as those who may not see the bytes get it.
+    /// Returns the visible form of a file for clients that may not see its bytes.
     pub fn shown(&self, file: &SetFile) -> File {
         let (text, description) = match self.seen(file) {
             MaskedFile::Text(text) => (
@@ -126,7 +129,7 @@ impl Mask<'_> {
         }
     }
 
-    /// A text with the passwords of its lines covered.
+    /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
         match has_words(file) {
             true => covered(&file.bytes, self.vocabulary),

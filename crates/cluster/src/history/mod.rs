@@ -1,8 +1,9 @@
-//! The history of the configuration, told: what changed between versions, who wrote
-//! which line, what became of each. Values; who asks the control role for versions
-//! and who prints is elsewhere.
+//! History of the configuration: changes between versions, the author of each line, the
+//! outcome of each version. Values only: requests to the control role and output are
+//! elsewhere.
 //!
-//! What a secret file holds is never told, nor a password in a text: [`Mask`].
+//! Neither the content of a secret file nor a password in a text is ever shown:
+//! [`Mask`].
 
 mod blame;
 mod difference;

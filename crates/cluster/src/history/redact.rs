@@ -1,13 +1,14 @@
-//! Secrets taken out of texts about a version: what a loader reports may quote its lines, and values
-//! that came from them.
+//! Removal of secrets from texts about a version: a loader's report may quote lines,
+//! and values from them.
 
 use super::mask::{Mask, has_words, is_secret};
 use crate::file_set::{FileSet, SetFile};
 use language::difference::{COVER, secrets};
 
-/// Shorter words are no secrets that could be told from others.
+/// Shortest secret that is removed: shorter ones cannot be distinguished from other
+/// words.
 const BYTES_MIN: usize = 3;
-/// Secrets of one version.
+/// Largest number of secrets in one version.
 const SECRETS_MAX: usize = 4_096;
 
 /// The secrets of a version, the longest first.
@@ -37,12 +38,12 @@ impl Redaction {
         all
     }
 
-    /// Those of several versions, which mostly have the same.
+    /// Merges the secrets of several versions, which are mostly the same.
     pub fn all<'r>(some: impl Iterator<Item = &'r Redaction>) -> Redaction {
         Redaction::sorted(some.flat_map(|one| one.0.iter().cloned()).collect())
     }
 
-    /// The longest first: one may stand within another.
+    /// Sorts the longest first: one secret may be within another.
     fn sorted(mut all: Vec<String>) -> Redaction {
         all.sort_unstable_by(|a, b| (b.len(), a).cmp(&(a.len(), b)));
         all.dedup();
@@ -62,7 +63,7 @@ impl Redaction {
     }
 }
 
-/// What a loader reported, without the lines of the files that it quotes.
+/// Returns a loader's report without the lines of the files that it quotes.
 pub fn without_source(text: &str) -> String {
     let quotes = |line: &str| {
         let rest = line

@@ -1,4 +1,4 @@
-//! Puts the secrets of a text back into an edited copy of it, which was shown without them.
+//! Restores the secrets in an edited copy of a text that was shown without them.
 
 use super::difference::{lines, origins};
 use language::difference::{COVER, Vocabulary, covered};
@@ -51,27 +51,26 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether a line has a covered secret, before its comment: nobody can tell it from one that is no
-/// secret any more in the line as it is now.
+/// Returns whether a line has a covered secret before its comment. A covered secret
+/// looks the same as a literal cover in the line.
 fn has_cover(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
     text.split('#').next().unwrap_or_default().contains(COVER)
 }
 
-/// The lines with secrets: what they are, by what is shown of them.
+/// Lines with secrets, by their visible form.
 struct Hidden<'t> {
     known: BTreeMap<&'t [u8], Known<'t>>,
-    /// The lines without.
     open: BTreeSet<&'t [u8]>,
 }
 
-/// A line as it is shown.
+/// Original lines of a visible line.
 struct Known<'t> {
-    /// The first one that it stands for.
+    /// First original line with this visible form.
     first: &'t [u8],
-    /// It stands for others, too.
+    /// Lines with other secrets look the same.
     is_ambiguous: bool,
-    /// The copy has as many of it.
+    /// The copy has the same number of these lines.
     is_complete: bool,
 }
 
@@ -99,10 +98,11 @@ impl<'t> Hidden<'t> {
         }
     }
 
-    /// What a line of the copy stands for; `same` is the line at its place.
+    /// Returns the original line of a line of the copy; `same` is the original line at
+    /// its position.
     fn line(&self, new: &[u8], same: Option<&'t [u8]>) -> Option<&'t [u8]> {
         match self.known.get(new) {
-            // It has no secret; nor has one that was moved.
+            // The line has no secret, and neither has one that was moved.
             None => same.or_else(|| self.open.get(new).copied()),
             Some(known) if !known.is_ambiguous => Some(known.first),
             Some(known) => same.filter(|_| known.is_complete),

@@ -1,4 +1,4 @@
-//! Codes of what is wrong with a `config` section.
+//! Codes of errors in a `config` section.
 
 use language::arguments::ArgumentCodes;
 

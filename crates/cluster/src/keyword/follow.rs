@@ -1,4 +1,4 @@
-//! `follow`: repositories whose branch is the configuration.
+//! Keyword `follow`: repositories whose branch is the configuration.
 
 use super::settings::time_within;
 use super::{Draft, Row, Written, codes};
@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-/// Repositories that one cluster follows.
+/// Largest number of repositories that one cluster follows.
 const FOLLOWS_MAX: usize = 8;
-/// Files of one repository that are named as those of the command line.
+/// Largest number of files of one repository that are loaded like those of the command
+/// line.
 const FILES_MAX: usize = 64;
 /// Longest address of a repository, bytes.
 const URL_BYTES_MAX: usize = 1024;
@@ -20,18 +21,18 @@ const URL_BYTES_MAX: usize = 1024;
 const EVERY_MIN: Duration = Duration::from_secs(5);
 /// Maximum poll interval; `evenkeel config follow` polls at once.
 const EVERY_MAX: Duration = Duration::from_secs(86_400);
-/// How often a repository is looked at where nothing else is said.
+/// Default poll interval of a repository.
 const EVERY_DEFAULT: Duration = Duration::from_secs(60);
-/// Where the files of a repository stand where nothing else is said.
+/// Default directory of a repository's files on the nodes.
 const DIRECTORY_DEFAULT: &str = "/etc/haproxy";
 
 /// The version control system of a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
-    /// git
+    /// git, accessed by the system's `git`.
     Git,
-    /// Mercurial
+    /// Mercurial, accessed by the system's `hg`.
     Hg,
 }
 
@@ -44,25 +45,25 @@ impl fmt::Display for System {
     }
 }
 
-/// A repository that is followed.
+/// A followed repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Followed {
-    /// The version control system.
+    /// Version control system of the repository.
     pub system: System,
-    /// Its address.
+    /// Address of the repository, perhaps with credentials.
     pub url: String,
-    /// The branch; None: the one that the repository itself has as its first
-    /// (`HEAD` of git, `default` of Mercurial).
+    /// Branch; None: the repository's default branch (`HEAD` of git, `default` of
+    /// Mercurial).
     pub branch: Option<String>,
-    /// Where its files stand on the nodes, an absolute path.
+    /// Directory of its files on the nodes, an absolute path.
     pub directory: String,
     /// The files that nodes load as their command line does, in order. If empty: those
     /// that the accepted version has below the directory, otherwise `haproxy.cfg`,
     /// otherwise all `*.cfg` at its top.
     pub files: Vec<String>,
-    /// How often it is looked at.
+    /// Poll interval; `evenkeel config follow` polls at once.
     pub every: Duration,
-    /// Only commits that one of this file's keys has signed count.
+    /// File of keys: only commits with a signature by one of them are accepted.
     pub signed_by: Option<String>,
 }
 
@@ -72,8 +73,8 @@ impl Followed {
         without_credentials(&self.full_name())
     }
 
-    /// Whether a version with this origin came from the repository. Earlier programs wrote
-    /// the whole address.
+    /// Returns whether a version with this origin came from the repository. Earlier
+    /// programs recorded the whole address.
     pub fn is_origin(&self, repository: &str) -> bool {
         repository == self.name() || repository == self.full_name()
     }
@@ -85,12 +86,12 @@ impl Followed {
         }
     }
 
-    /// The address as people may see it.
+    /// Returns the address without its credentials.
     pub fn shown_url(&self) -> String {
         without_credentials(&self.url)
     }
 
-    /// A text of the program about the repository, without the credentials of its address.
+    /// Removes the credentials of the address from a program's text about the repository.
     pub fn without_credentials(&self, text: &str) -> String {
         let text = text.replace(&self.url, &self.shown_url());
         let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -103,28 +104,28 @@ impl Followed {
         }
     }
 
-    /// A file of the repository as nodes know it.
+    /// Returns the path of a repository's file on the nodes.
     pub fn path(&self, file: &str) -> String {
         format!("{}/{file}", self.directory.trim_end_matches('/'))
     }
 
-    /// Whether a file is one of those that the repository says.
+    /// Returns whether a file belongs to the repository's directory.
     pub fn owns(&self, path: &str) -> bool {
         below(path, &self.directory)
     }
 }
 
-/// Whether a path is within a directory.
+/// Returns whether a path is within a directory.
 fn below(path: &str, directory: &str) -> bool {
     let rest = path.strip_prefix(directory.trim_end_matches('/'));
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Ways of transport that do no more than transport.
+/// URL schemes that only transfer data.
 const SCHEMES: &[&str] = &["https", "ssh", "git", "file"];
 
-/// Checks the address of a repository. It becomes an argument of a program, so it may
-/// not look like an option, and the way of transport may be no command.
+/// Checks the address of a repository. It becomes an argument of a program, so it must
+/// not look like an option, and its scheme must not run a command.
 fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w str, Diagnostic> {
     let text = word.str();
     let refuse = |what: &str| Err(args.mistake(&codes::REPOSITORY, word.span, what));
@@ -152,7 +153,7 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
     if text.starts_with('/') {
         return Ok(text);
     }
-    // `user@host:path`, git's short form of ssh; `ext::command` is not meant by it.
+    // `user@host:path`, git's short form of ssh, is accepted; `ext::command` is not.
     let short = |(host, path): (&str, &str)| {
         !host.is_empty() && !host.contains('/') && !path.starts_with(':') && !path.is_empty()
     };
@@ -164,7 +165,6 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
 
 /// Checks the name of a branch: it becomes an argument of a program.
 fn branch(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
-    /// Bytes of a name.
     const NAME_BYTES_MAX: usize = 200;
     let text = word.str();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/+@ ".contains(&b) || !b.is_ascii();
@@ -299,7 +299,7 @@ fn follow_hg(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     follow(draft, args, System::Hg)
 }
 
-/// Repositories of which one would undo what the other says.
+/// Reports repositories that would overwrite each other's files.
 pub(super) fn overlaps(all: &[Written<Followed>]) -> Vec<Diagnostic> {
     let mut told = Vec::new();
     for (at, second) in all.iter().enumerate() {
@@ -325,7 +325,7 @@ fn overlap(first: Span, second: &Written<Followed>) -> Diagnostic {
         .help("give each its own directory with `as <directory>`")
 }
 
-/// How a line is told to people: `git https://…, branch main, each 60s`.
+/// Formats the line for people: `git https://…, branch main, each 60s`.
 impl fmt::Display for Followed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name())?;

@@ -1,8 +1,8 @@
-//! The section `config`: how the configuration of a cluster changes. Each keyword is a
-//! row.
+//! The section `config`: the way in which the configuration of a cluster changes. Each
+//! keyword is a row.
 //!
-//! What the section says holds for the whole cluster. Nothing here asks the system:
-//! what is followed is looked at by [`crate::follow`].
+//! The section applies to the whole cluster. This module does not access the system:
+//! [`crate::follow`] polls the followed repositories.
 
 pub mod codes;
 
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::time::Duration;
 
-/// The configuration of the cluster, as a part of one.
+/// The `config` section, as a part of the configuration language.
 pub static PART: Part = Part {
     name: "cluster",
     sections: SECTIONS,
@@ -36,7 +36,6 @@ pub static PART: Part = Part {
     run: None,
 };
 
-/// The section.
 const SECTIONS: Sections = Sections {
     names: &[(
         "config",
@@ -46,19 +45,19 @@ const SECTIONS: Sections = Sections {
     ..Sections::NONE
 };
 
-/// How long each stage of a change is looked at where nothing else is said.
+/// Default observation time of each stage of a change.
 pub const JUDGE_DEFAULT: Duration = Duration::from_secs(10);
-/// Versions that are kept where nothing else is said.
+/// Default number of retained versions.
 pub const KEEP_DEFAULT: u32 = 200;
 
 /// The content of the section.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConfigSection {
-    /// Repositories that are followed.
+    /// Repositories that the leader polls.
     pub follow: Vec<Followed>,
-    /// How long each stage of a change is looked at; zero: not at all.
+    /// Observation time of each stage of a change; zero: not at all.
     pub judge: Duration,
-    /// Versions that are kept.
+    /// Number of retained versions.
     pub keep: u32,
     /// A version applied by an operator is rolled back unless it is confirmed within this
     /// time.
@@ -79,24 +78,24 @@ impl Default for ConfigSection {
 /// The inputs of a parser that does not know the keywords; the caller supplies them.
 #[derive(Clone, Debug)]
 pub struct Grammar {
-    /// The words that begin a section.
+    /// Words that begin a section.
     pub words: Words,
-    /// Environment variables.
+    /// Environment variables that the files may use.
     pub environment: Environment,
     /// The facts about the program, for conditions.
     pub facts: Facts,
 }
 
 impl ConfigSection {
-    /// Files that the section names, which belong to a version as well.
+    /// Returns the files that the section names, which belong to a version as well.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.follow
             .iter()
             .filter_map(|follow| follow.signed_by.as_deref())
     }
 
-    /// Reads the section out of the files of a version which was checked before: what
-    /// is wrong with it is ignored.
+    /// Reads the section from the files of a version that was checked before: errors in
+    /// it are ignored.
     pub fn read(set: &FileSet, grammar: &Grammar) -> ConfigSection {
         let mains = set.files.iter().filter(|file| file.main);
         let files = mains.map(|file| (file.path.clone(), Text::new(file.bytes.clone())));
@@ -111,7 +110,7 @@ impl ConfigSection {
     }
 }
 
-/// Something with the place at which it is written.
+/// A value with its position in the file.
 #[derive(Clone, Debug)]
 struct Written<T> {
     value: T,
@@ -139,7 +138,7 @@ static FAMILIES: &[Family<LineBuilder>] = &[
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("config", FAMILIES, begin)];
 
-/// The section itself, as the manual has it.
+/// Documentation of the section itself, for the manual.
 static DOCUMENTED_SECTION: Documented = Documented {
     kind: "section",
     name: "config",
@@ -161,7 +160,6 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-/// The first line.
 fn begin(draft: &mut Draft, head: &Line) -> Built {
     let word = &head.words[0];
     if let Some(first) = draft.first {

@@ -1,4 +1,5 @@
-//! `judge`, `keep`, `confirm`: how changes go, and what is kept of them.
+//! Keywords `judge`, `keep`, `confirm`: the judging of changes, and the retained
+//! versions.
 
 use super::{Draft, Row, Written, codes};
 use language::Diagnostic;
@@ -7,9 +8,9 @@ use language::value::{TimeUnit, written_time};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Nobody looks at a stage for longer.
+/// Longest observation time of a stage.
 const JUDGE_MAX: Duration = Duration::from_secs(3_600);
-/// Less time is not enough to look at what was changed.
+/// Shortest time for a confirmation: less does not suffice to examine a change.
 const CONFIRM_MIN: Duration = Duration::from_secs(10);
 /// Maximum time for a confirmation.
 const CONFIRM_MAX: Duration = Duration::from_secs(86_400);
@@ -35,7 +36,7 @@ pub(super) fn time_within(
     Err(args.mistake(&codes::VALUE, span, &what))
 }
 
-/// Takes the value of a line that ends here; refuses a keyword that was given already.
+/// Stores the single value of a line; refuses a keyword that was already given.
 fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Written<T>>) -> Built {
     args.end()?;
     let span = args.line().span;

@@ -1,4 +1,4 @@
-//! What the lines of a `config` section come to, and what is said of wrong ones.
+//! Tests of parsing a `config` section and of its error messages.
 
 use super::*;
 use language::render;

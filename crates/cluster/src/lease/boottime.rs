@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A time by CLOCK_BOOTTIME of one machine, nanoseconds. Those of two machines have
-/// nothing to do with each other.
+/// Time by CLOCK_BOOTTIME of one machine, nanoseconds. Times of two machines are not
+/// comparable.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
 )]
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Boottime(pub u64);
 
 impl Boottime {
-    /// Now. Only drivers ask; values are told.
+    /// Returns the current time. Only drivers call this; values receive the time as a
+    /// parameter.
     pub fn now() -> Boottime {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -25,7 +26,7 @@ impl Boottime {
         Boottime(self.0.saturating_add(ns))
     }
 
-    /// Nanoseconds since an earlier time; zero since a later one.
+    /// Returns the nanoseconds since an earlier time; zero if the other time is later.
     pub fn since(self, earlier: Boottime) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -1,39 +1,39 @@
 //! Leases broken on purpose: the simulation has to find each of these. Outside of
 //! tests nothing is ever broken, and the compiler drops every question.
 
-/// One way to be broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
 pub(crate) enum Defect {
-    /// Validity counts from the answer, not from the sending.
+    /// Validity counts from the response instead of the request.
     CountsFromAnswer,
-    /// The holder uses all of the time, as if clocks were exact.
+    /// The holder uses the whole validity, as if clocks were exact.
     NoDriftOfHolder,
-    /// The leader waits for no more than the validity, as if clocks were exact.
+    /// The leader waits no longer than the validity, as if clocks were exact.
     NoDriftOfGrantor,
-    /// A new leader grants as if nobody had answered renewals before it.
+    /// A new leader grants as if no earlier leader had acknowledged renewals.
     NewLeaderDoesNotWait,
-    /// Renewals are answered without confirmed leadership.
+    /// The leader acknowledges renewals without confirming its leadership.
     AnswersUnconfirmed,
-    /// A confirmation that was asked for before the renewal came counts, too.
+    /// The leader accepts a confirmation that it requested before the renewal arrived.
     BelievesOldConfirmation,
-    /// Renewals are answered while the lease is being given to another.
+    /// The leader acknowledges renewals while it grants the lease to another member.
     AnswersWhileGranting,
     /// A member's own grant with a shorter validity does not wait for the longer one.
     ShortensAtOnce,
-    /// A holder that began anew goes on with the epoch of its former life.
+    /// A restarted holder continues with the epoch of its previous process.
     ResumesFormerEpoch,
-    /// Releases while it goes on using the lease.
+    /// The holder releases the lease while it continues to use it.
     UsesAfterRelease,
-    /// The time was looked at once, not at every use.
+    /// The holder checks the time once, not at every use.
     ChecksBeforeThePause,
-    /// A grant enters the log in whatever term leads by then.
+    /// A grant enters the log in any later term.
     GrantsInAnyTerm,
-    /// What passes to the next holder counts from its last request, whichever was granted.
+    /// The next holder's validity counts from its last request, even if another one was
+    /// granted.
     CountsFromLastRequest,
-    /// Who gets a lease that passes is promised nothing.
+    /// The leader keeps no quarantine for the next holder of a passed lease.
     PassesWithoutPromise,
-    /// A grant takes effect whatever the epoch is by then.
+    /// A grant takes effect even if the epoch has changed.
     GrantsOnAnyEpoch,
 }
 
@@ -51,7 +51,7 @@ impl Broken {
         self.by == Some(defect)
     }
 
-    /// Never.
+    /// Returns false: outside of tests no defect is ever injected.
     #[cfg(not(test))]
     pub fn is(self, _: Defect) -> bool {
         false

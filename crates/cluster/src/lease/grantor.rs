@@ -1,4 +1,4 @@
-//! The leader's side of leases: one value for each time that a member leads.
+//! The leader's side of leases: one value for each term in which a member leads.
 
 use super::defect::{Broken, Defect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, VALID_MS_MAX, VALID_MS_MIN, quarantine_ns};
@@ -7,58 +7,59 @@ use crate::member::MemberId;
 use crate::state::LEASE_NAME_BYTES_MAX;
 use std::collections::BTreeMap;
 
-/// Grants at most that are proposed and not settled.
+/// Largest number of grants that are proposed and not settled.
 pub const GRANTING_MAX: usize = 256;
 
-/// How long a refused request is remembered, in nanoseconds: a waiting holder asks more
-/// often.
+/// Time for which a refused request is remembered, in nanoseconds: a waiting holder
+/// repeats its request more often.
 const WISH_NS: u64 = 2_000_000_000;
 
-/// A renewal that came in. It is answered after leadership was confirmed.
+/// A renewal that arrived. The leader acknowledges it after its leadership was
+/// confirmed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Received {
-    /// From whom.
+    /// Member that sent the renewal.
     pub from: MemberId,
-    /// The renewal.
+    /// The renewal as it was received.
     pub renewal: Renewal,
-    /// When it came.
+    /// Time at which the renewal arrived.
     pub at: Boottime,
 }
 
-/// Leadership, as a majority has confirmed it.
+/// Leadership that a majority has confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Confirmed {
-    /// In which term.
+    /// Term in which the leader was confirmed.
     pub term: u64,
-    /// When leadership was confirmed by the majority, by the leader's clock.
+    /// Time at which the leader asked the majority to confirm it, by the leader's clock.
     pub asked_at: Boottime,
 }
 
-/// Why a renewal is not answered.
+/// Reason why a renewal is not acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotRenewed {
-    /// Leadership of this term was not confirmed after it came: no answer.
+    /// Leadership of this term was not confirmed after the renewal arrived: no response.
     Unconfirmed,
-    /// The lease is being given to another: no answer.
+    /// The lease is being granted to another member: no response.
     Granting,
     /// The sender does not hold the lease, according to a state that was read after the
-    /// confirmation. To be sent as a response.
+    /// confirmation. This must be sent as a response.
     OldEpoch,
 }
 
-/// Why a lease is not given.
+/// Reason why a lease is not granted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NotGranted {
     /// The sender already holds the lease, and will see that in the log.
     Granted(Epoch),
-    /// Not before this time.
+    /// The lease cannot be granted before this time.
     NotBefore(Boottime),
     /// The lease is being granted by this command, with an unknown result. To be proposed
     /// again; then [`Grantor::settled`].
     Granting(LeaseCommand),
-    /// The lease is free, but a better candidate is waiting for it.
+    /// The lease is free, but a member with a higher rank waits for it.
     BetterWaits,
-    /// More are being given than [`GRANTING_MAX`].
+    /// More grants are in progress than [`GRANTING_MAX`].
     Busy,
     /// The name or the validity is out of bounds.
     Unfit,
@@ -70,7 +71,7 @@ struct Wish {
     rank: u32,
     valid_ms: u64,
     sent_ns: u64,
-    /// When it came.
+    /// Time at which the request arrived.
     at: Boottime,
 }
 
@@ -80,14 +81,15 @@ impl Wish {
     }
 }
 
-/// A leader's knowledge of leases; made anew with each term in which it leads.
+/// A leader's knowledge of leases; created for each term in which it leads.
 #[derive(Clone, Debug)]
 pub struct Grantor {
     term: u64,
     took_office: Boottime,
-    /// Until when the renewals that this leader answered keep each lease from others.
+    /// Time until which the renewals that this leader acknowledged keep each lease from
+    /// other members.
     promises: BTreeMap<String, Boottime>,
-    /// Grants that were proposed, each with the epoch that it is to follow.
+    /// Grants that were proposed, each with the epoch that it must follow.
     granting: BTreeMap<String, (Epoch, LeaseCommand)>,
     /// The candidates for each lease that the log knows, with their last requests.
     wishes: BTreeMap<String, BTreeMap<MemberId, Wish>>,
@@ -95,8 +97,8 @@ pub struct Grantor {
 }
 
 impl Grantor {
-    /// Leads in this term since then, at the earliest: a time that was looked at after
-    /// the member knew itself elected.
+    /// Creates the grantor of a term. `took_office` must be read after the member learned
+    /// of its election.
     pub fn new(term: u64, took_office: Boottime) -> Grantor {
         Grantor {
             term,
@@ -108,14 +110,14 @@ impl Grantor {
         }
     }
 
-    /// The term.
+    /// Returns the term in which this grantor acts.
     pub fn term(&self) -> u64 {
         self.term
     }
 
-    /// Whether a renewal is answered. `lease` is of the state after what was committed
-    /// when leadership was confirmed. With Ok it may be answered right away or
-    /// never.
+    /// Checks whether a renewal may be acknowledged. `lease` comes from the state after
+    /// all entries committed when leadership was confirmed. After Ok the acknowledgement
+    /// may be sent right away or never.
     pub fn answer(
         &mut self,
         lease: Option<&Lease>,
@@ -133,7 +135,7 @@ impl Grantor {
             lease.holder == Some(received.from) && lease.epoch == received.renewal.epoch
         };
         let lease = lease.filter(holds).ok_or(NotRenewed::OldEpoch)?;
-        // By the log it was not given yet.
+        // According to the log the lease is not granted yet.
         let open = |(after, _): &(Epoch, _)| *after >= lease.epoch;
         if self.granting.get(name).is_some_and(open)
             && !self.broken.is(Defect::AnswersWhileGranting)
@@ -146,9 +148,9 @@ impl Grantor {
         Ok(())
     }
 
-    /// A grant, to be proposed in [`Grantor::term`] or not at all. No renewal of this
-    /// lease is answered until [`Grantor::settled`] is called. `lease` is of a state
-    /// that was read after a confirmation in this term.
+    /// Returns a grant to propose in [`Grantor::term`] or not at all. No renewal of this
+    /// lease is acknowledged until [`Grantor::settled`] is called. `lease` must come from
+    /// a state that was read after a confirmation in this term.
     pub fn grant(
         &mut self,
         lease: Option<&Lease>,
@@ -178,7 +180,7 @@ impl Grantor {
             if lease.epoch > want.seen {
                 return Err(NotGranted::Granted(lease.epoch));
             }
-            // Something of its machine may go on by what the former life had: with
+            // Processes of its machine may still rely on what the previous process had: with
             // a shorter validity that would be forgotten too early.
             if want.valid_ms < lease.valid_ms && !self.broken.is(Defect::ShortensAtOnce) {
                 self.has_passed(lease, &want.name, now)?;
@@ -189,7 +191,7 @@ impl Grantor {
         if self.better_waits(&want.name, from, want.rank, now) {
             return Err(NotGranted::BetterWaits);
         }
-        // Who gets it has the time of one renewal to begin.
+        // The new holder has the time of one renewal to begin.
         let promise = self.promises.entry(want.name.clone()).or_default();
         *promise = now.after_ns(quarantine_ns(want.valid_ms)).max(*promise);
         let command = LeaseCommand::Grant {
@@ -206,7 +208,7 @@ impl Grantor {
         Ok(command)
     }
 
-    /// Somebody else asked for it a moment ago who could use it better.
+    /// Returns whether another member with a higher rank requested the lease recently.
     pub fn better_waits(&self, name: &str, than: MemberId, rank: u32, now: Boottime) -> bool {
         let wishes = self.wishes.get(name).into_iter().flatten();
         wishes
@@ -226,8 +228,8 @@ impl Grantor {
         wishes.insert(from, wish);
     }
 
-    /// What is to be proposed when the holder of this epoch gives a lease up: the best of
-    /// those that asked in vain a moment ago has it next.
+    /// Returns the command to propose when the holder of this epoch releases a lease. The
+    /// best of the members whose recent requests were refused gets the lease next.
     pub fn pass(
         &mut self,
         name: &str,
@@ -244,7 +246,7 @@ impl Grantor {
             wishes.remove_entry(&{ *member })
         });
         if let Some((_, wish)) = next.filter(|_| !self.broken.is(Defect::PassesWithoutPromise)) {
-            // It has the time of one renewal, as after each grant.
+            // The next holder has the time of one renewal, as after each grant.
             let promise = self.promises.entry(name.to_owned()).or_default();
             *promise = now.after_ns(quarantine_ns(wish.valid_ms)).max(*promise);
         }
@@ -260,18 +262,19 @@ impl Grantor {
         }
     }
 
-    /// A proposed grant has its answer, whatever it is. While that is not known, the
-    /// same command may be proposed again: it takes effect once.
+    /// Ends a proposed grant, whatever its result. While the result is unknown, the same
+    /// command may be proposed again: it takes effect once.
     pub fn settled(&mut self, command: &LeaseCommand) {
         if let LeaseCommand::Grant { name, .. } = command
-            // The answer to one that was proposed twice settles no later one.
+            // The result of a command that was proposed twice does not settle a later one.
             && self.granting.get(name).is_some_and(|(_, open)| open == command)
         {
             self.granting.remove(name);
         }
     }
 
-    /// Whether a lease that somebody holds by the log can be given to another.
+    /// Checks whether a lease that the log shows as held can be granted to another
+    /// member.
     fn has_passed(&self, lease: &Lease, name: &str, now: Boottime) -> Result<(), NotGranted> {
         let earlier_leaders = if self.broken.is(Defect::NewLeaderDoesNotWait) {
             Boottime::default()
@@ -293,7 +296,7 @@ impl Grantor {
         quarantine_ns(lease.valid_ms)
     }
 
-    /// Breaks it, in tests, to see that it is found.
+    /// Injects a defect, for tests that must detect it.
     pub(crate) fn break_it(&mut self, broken: Broken) {
         self.broken = broken;
     }

@@ -1,4 +1,4 @@
-//! The side of a lease that uses it.
+//! The holder's side of a lease.
 
 use super::defect::{Broken, Defect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, usable_ns};
@@ -6,9 +6,10 @@ use crate::command::{Epoch, LeaseCommand};
 use crate::member::MemberId;
 use std::collections::VecDeque;
 
-/// Renewals without an answer that are remembered; an answer to an older one is lost.
+/// Largest number of unanswered renewals that are remembered; responses to older ones
+/// are ignored.
 const OPEN_MAX: usize = 8;
-/// A renewal goes out at this part of the validity.
+/// Divisor of the validity after which a renewal is sent.
 const RENEW_AT: u64 = 3;
 /// A request without a response is repeated after the validity divided by this.
 const AGAIN_AT: u64 = 12;
@@ -16,12 +17,13 @@ const AGAIN_AT: u64 = 12;
 /// A request of a holder to the leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ask {
-    /// It wants the lease.
+    /// Send this request for the lease.
     Want(LeaseRequest),
-    /// It renews. Answer with [`Holder::renewed`] or [`Holder::refused`].
+    /// Send this renewal. Pass the response to [`Holder::renewed`] or
+    /// [`Holder::refused`].
     Renew(Renewal),
-    /// To be proposed after the whole machine was told of the end, also of what a
-    /// former life told it.
+    /// Propose this release after the whole machine was told that the lease ended,
+    /// including processes that a previous process of this role told of it.
     Release(LeaseCommand),
 }
 
@@ -32,17 +34,17 @@ struct Sent {
     at: Boottime,
 }
 
-/// What this life sent last.
+/// Messages that this process sent last.
 #[derive(Clone, Debug, Default)]
 struct Unanswered {
     renewals: VecDeque<Sent>,
     /// The number of the last renewal.
     sequence: u64,
-    /// When requests for the lease were sent.
+    /// Send times of the requests for the lease.
     requests: VecDeque<Boottime>,
 }
 
-/// A lease, as the one sees it that wants it.
+/// A lease from the view of a member that requests or holds it.
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
     me: MemberId,
@@ -50,17 +52,17 @@ pub struct Holder {
     valid_ms: u64,
     rank: u32,
     wanted: bool,
-    /// The epoch after which it was seen to be free.
+    /// Epoch after which the lease was seen to be free.
     free_after: Option<Epoch>,
-    /// No epoch up to this one is ever used.
+    /// Highest epoch that this process never uses.
     seen: Epoch,
-    /// The epoch that the log gave to this life, and its validity.
+    /// Epoch that the log granted to this process, and its validity.
     granted: Option<(Epoch, u64)>,
-    /// A lease that the log granted to this member, and that is not used.
+    /// Epoch of a lease that the log granted to this member and that is not used.
     leftover: Option<Epoch>,
-    /// Until when the last answered renewal is good.
+    /// Expiry of the last acknowledged renewal.
     until: Option<Boottime>,
-    /// When the last answered renewal was sent.
+    /// Send time of the last acknowledged renewal.
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
     sent: Unanswered,
@@ -82,32 +84,33 @@ impl Holder {
         }
     }
 
-    /// The epoch under which it is held right now. To be asked at each use, with the
-    /// time of the use.
+    /// Returns the epoch under which the lease is held now. Must be called at each use,
+    /// with the time of the use.
     pub fn held(&self, now: Boottime) -> Option<Epoch> {
         let (epoch, _) = self.granted?;
         (now < self.until?).then_some(epoch)
     }
 
-    /// Until when it is held, if nothing is renewed; what other roles are told.
+    /// Returns when the lease expires unless it is renewed. Other roles receive this
+    /// time.
     pub fn until(&self) -> Option<Boottime> {
         self.until
     }
 
-    /// How well it would be used, or is, from now on.
+    /// Sets how well this node could use the resource, or uses it.
     pub fn set_rank(&mut self, rank: u32) {
         self.rank = rank;
     }
 
-    /// Sets for how long renewals are to be good, milliseconds. A lease that was granted with another
-    /// validity is not held any more and requested anew.
+    /// Sets the requested validity of renewals, milliseconds. A lease that was granted
+    /// with another validity is no longer held, and is requested again.
     pub fn set_valid_ms(&mut self, valid_ms: u64) {
         self.valid_ms = valid_ms.clamp(super::VALID_MS_MIN, super::VALID_MS_MAX);
         if self
             .granted
             .is_some_and(|(_, granted)| granted != self.valid_ms)
         {
-            // The log grants the next epoch to this member, so nothing has to be released.
+            // The log grants the next epoch to this member, so no release must be sent.
             let _ = self.release();
             self.want();
         }
@@ -118,7 +121,7 @@ impl Holder {
         let Some(lease) = lease else {
             return;
         };
-        // A waiting holder requests it at once.
+        // A waiting holder requests a free lease at once.
         if lease.holder.is_none() && self.free_after != Some(lease.epoch) {
             self.free_after = Some(lease.epoch);
             self.asked_at = self.asked_at.filter(|_| self.granted.is_some());
@@ -144,7 +147,8 @@ impl Holder {
         }
     }
 
-    /// A grant that answers a request of this life is as good as a renewal that was sent with it.
+    /// Treats a grant that responds to a request of this process like a renewal that was
+    /// sent with the request.
     fn take_answer(&mut self, lease: &Lease) {
         let mut sent = self.sent.requests.iter().copied();
         let answered = if lease.asked_ns == 0 {
@@ -186,7 +190,8 @@ impl Holder {
         }
     }
 
-    /// When [`Holder::due`] has something next; None: not before something happens.
+    /// Returns the time at which [`Holder::due`] next has something to send; None: only
+    /// after another event.
     pub fn due_at(&self) -> Option<Boottime> {
         if !self.wanted && self.leftover.is_none() {
             return None;
@@ -197,7 +202,7 @@ impl Holder {
         Some(again.max(renew).unwrap_or_default())
     }
 
-    /// A renewal was answered.
+    /// Handles the acknowledgement of a renewal.
     pub fn renewed(&mut self, renewal: &Renewal, now: Boottime) {
         let Some((epoch, valid_ms)) = self.granted else {
             return;
@@ -209,7 +214,7 @@ impl Holder {
         let Some(place) = self.sent.renewals.iter().position(same) else {
             return;
         };
-        // The older ones go: an answer to them would only shorten.
+        // Older renewals are dropped: their acknowledgements would only shorten the lease.
         let Some(sent) = self.sent.renewals.drain(..=place).next_back() else {
             return;
         };
@@ -227,7 +232,7 @@ impl Holder {
         self.until = Some(counted.after_ns(good_for));
     }
 
-    /// The leader says that this epoch is an old one.
+    /// Handles the leader's response that this epoch is outdated.
     pub fn refused(&mut self, renewal: &Renewal) {
         if self
             .granted
@@ -238,10 +243,10 @@ impl Holder {
         }
     }
 
-    /// Releases the lease: from now on it is not held. The returned command must be
-    /// proposed after everything else on this machine that was told of the lease was told
-    /// of its end, because another member may hold it then. [`Holder::due`] repeats the
-    /// command until the log contains it.
+    /// Releases the lease: from now on it is not held. Propose the returned command only
+    /// after everything on this machine that was told of the lease was told of its end,
+    /// because another member may hold it then. [`Holder::due`] repeats the command until
+    /// the log contains it.
     pub fn release(&mut self) -> Option<LeaseCommand> {
         self.wanted = false;
         let (epoch, _) = self.granted?;
@@ -342,7 +347,7 @@ mod tests {
             ..lease(epoch)
         };
         let end = sent[1].after_ns(usable_ns(VALID_MS));
-        // A request of a former life is none of this one.
+        // A request of a previous process does not count for this one.
         let mut anew = holder.clone();
         anew.observe(Some(&passed(2, 77)));
         assert_eq!(anew.held(sent[2]), None);
@@ -350,7 +355,7 @@ mod tests {
         holder.observe(Some(&passed(2, sent[1].0)));
         assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(2)));
         assert_eq!(holder.held(end), None);
-        // It is renewed before that.
+        // The renewal is due before that.
         assert!(holder.due_at().is_some_and(|due| due < end));
         assert!(matches!(holder.due(end), Some(Ask::Renew(_))));
         // Another epoch is another answer.

@@ -15,19 +15,19 @@ use std::fmt;
 /// Context of the signature of a proposal: nothing else that a member signs begins like this.
 const SIGNED_CONTEXT: &[u8] = b"evenkeel command 1\0";
 
-/// Proposals of one member that may wait for their answers.
+/// Largest number of unanswered proposals of one member.
 pub const WAITING_MAX: usize = 64;
 
 /// The ticket of a proposal, which makes it idempotent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ticket {
-    /// The proposer.
+    /// Member that proposes the command.
     pub member: MemberId,
-    /// How often that member's engine was started.
+    /// Number of times that member's engine was started.
     pub start: u64,
-    /// The how many-th of that start.
+    /// Sequence number within that start.
     pub number: u64,
-    /// All of smaller numbers were answered or given up.
+    /// All smaller numbers were answered or abandoned.
     pub settled: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct MemberSignature {
     /// The Ed25519 public key. The state knows its digest.
     #[serde(with = "serde_bytes")]
     pub public_key: Vec<u8>,
-    /// The Ed25519 signature.
+    /// Ed25519 signature of the proposal (64 bytes).
     #[serde(with = "serde_bytes")]
     pub signature: Vec<u8>,
     /// The certificate (DER) of the key, where the state does not know the key yet: the
@@ -75,9 +75,9 @@ pub struct Authorship {
 /// cluster's name is part of what is signed, and a member's key belongs to one membership.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposed {
-    /// Its ticket.
+    /// Ticket that makes the proposal idempotent.
     pub ticket: Ticket,
-    /// The command.
+    /// Command to apply once committed.
     pub command: Command,
     authorship: Option<Authorship>,
 }
@@ -92,10 +92,10 @@ impl Proposed {
         }
     }
 
-    /// A proposal that its author signs with `sign`.
+    /// Creates a proposal that its author signs with `sign`.
     ///
     /// # Errors
-    /// Those of `sign`.
+    /// Returns the errors of `sign`.
     pub fn signed(
         cluster: &str,
         ticket: Ticket,
@@ -114,12 +114,12 @@ impl Proposed {
         })
     }
 
-    /// Whether there is a signature, valid or not.
+    /// Returns whether there is a signature, valid or not.
     pub fn is_signed(&self) -> bool {
         self.authorship.is_some()
     }
 
-    /// The signature, and the bytes that it has to be of; None without one.
+    /// Returns the signature and the bytes that it must cover; None without a signature.
     pub fn authorship(&self, cluster: &str) -> Option<(&MemberSignature, Vec<u8>)> {
         let authorship = self.authorship.as_ref()?;
         let message = signed_message(cluster, &authorship.signed);
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Proposed {
                 by: Some(signature),
                 ..
             } => {
-                // What takes effect is what was signed: nothing is read from beside it.
+                // Only the signed bytes take effect: no field outside of them is read.
                 let content: Content = codec::decode(&signed).map_err(D::Error::custom)?;
                 Ok(Proposed {
                     ticket: content.ticket,
@@ -231,11 +231,12 @@ struct Session {
 /// The state of a received ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TicketState {
-    /// New: the command is to be applied.
+    /// The command is new and must be applied.
     New,
-    /// It was done: this was answered.
+    /// The command was applied with this result.
     Answered(Answer),
-    /// From an earlier start, or abandoned by its proposer: it is not applied.
+    /// The proposal belongs to an earlier start, or its proposer abandoned it: the
+    /// command is not applied.
     Over,
 }
 
@@ -270,12 +271,12 @@ impl Sessions {
         }
     }
 
-    /// Remembers what was answered.
+    /// Records the result of a proposal.
     pub fn answered(&mut self, ticket: &Ticket, answer: &Answer) {
         let session = self.0.entry(ticket.member).or_default();
         session.answers.insert(ticket.number, answer.clone());
-        // A proposer has at most so many open; more means that it does not keep to
-        // it, and only it suffers.
+        // A correct proposer has at most this many outstanding proposals. Excess entries
+        // are dropped, and only that proposer is affected.
         while session.answers.len() > WAITING_MAX
             && let Some((number, _)) = session.answers.pop_first()
         {
@@ -283,12 +284,12 @@ impl Sessions {
         }
     }
 
-    /// The highest start of a member that proposed something; 0: none did.
+    /// Returns the highest start with which a member proposed anything; 0: never.
     pub fn start_of(&self, member: MemberId) -> u64 {
         self.0.get(&member).map_or(0, |session| session.start)
     }
 
-    /// Forgets everybody but these.
+    /// Forgets the sessions of all members but these.
     pub fn retain(&mut self, keep: impl Fn(MemberId) -> bool) {
         self.0.retain(|member, _| keep(*member));
     }

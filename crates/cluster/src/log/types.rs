@@ -14,19 +14,19 @@ use std::marker::PhantomData;
 /// Our types, on a runtime.
 pub struct Types<R>(PhantomData<fn() -> R>);
 
-/// The leader of a term: the standard one, of which a term has one.
+/// Leader of a term: openraft's standard type, with one leader for each term.
 pub type LeaderId = leader_id_std::LeaderId<u64, MemberId>;
-/// A vote.
+/// A vote: a term, its candidate, and whether a majority granted it.
 pub type Vote = openraft::impls::Vote<LeaderId>;
-/// A place in the log.
+/// Position in the log: the leader's term and the index.
 pub type LogId = openraft::LogId<<LeaderId as RaftLeaderId>::Committed>;
 /// Voters and learners, and the log position of that membership.
 pub type Membership =
     openraft::StoredMembership<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// Metadata of a snapshot.
+/// Metadata of a snapshot: its last entry, and the membership there.
 pub type SnapshotMeta =
     openraft::SnapshotMeta<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
-/// A log entry.
+/// An entry of the log: its position and its payload.
 pub type Entry = openraft::impls::Entry<
     <LeaderId as RaftLeaderId>::Committed,
     EntryPayload<Proposed, MemberId, EmptyNode>,
@@ -54,7 +54,7 @@ impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
     type ErrorSource = BoxedErrorSource;
 }
 
-// Derived ones would ask the same of the runtime.
+// Derived implementations would require the same traits of the runtime.
 impl<R> fmt::Debug for Types<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Types")

@@ -13,17 +13,17 @@ use openraft::{AsyncRuntime, Instant};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How many times longer than an election the pause between two attempts to hand over
-/// becomes.
+/// Largest pause between two attempts to hand over, as a multiple of the election
+/// timeout.
 const HAND_OVER_PAUSE_MAX: u32 = 8;
-/// How often a node looks after the size of its log.
+/// Interval at which a node checks the size of its log.
 const LOOK: Duration = Duration::from_millis(500);
-/// Between two attempts to have a snapshot that a node signed.
+/// Interval between two attempts to get a snapshot that a node signed.
 const SEAL_AGAIN: Duration = Duration::from_secs(10);
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// The wire saw a member's connection die: if it led, an election need not wait
-    /// for its time.
+    /// Handles the death of a member's connection: if that member was the leader, the
+    /// election need not wait for its timeout.
     pub fn lost(&self, member: MemberId) {
         let waits = self.inner.probation.is_on() || self.is_silent();
         if waits || member == self.inner.me || self.leader() != Some(member) {
@@ -33,8 +33,8 @@ impl<R: AsyncRuntime> Engine<R> {
         let _detached = R::spawn(self.clone().replace(member));
     }
 
-    /// Asks the others whether they too have lost the leader, until enough have, and
-    /// stands then. When it does not come to that, the times of openraft decide.
+    /// Asks the others whether they too have lost the leader, and stands for election
+    /// once enough have. Otherwise the timeouts of openraft decide.
     async fn replace(self, leader: MemberId) {
         R::sleep(self.inner.election.stand_after(self.rank(leader))).await;
         let deadline = R::Instant::now() + self.inner.settings.election_max;
@@ -43,7 +43,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 return;
             }
             if self.enough_lost(leader).await {
-                // What was just told may have changed it.
+                // The preceding messages may have changed the result.
                 if self.inner.election.lost_leader() == Some(leader)
                     && self.leader() == Some(leader)
                 {
@@ -55,7 +55,7 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// How many nodes come before this one when a leader is to be replaced.
+    /// Returns how many nodes precede this one as successors of a leader.
     fn rank(&self, leader: MemberId) -> u32 {
         let before = self
             .standing()
@@ -132,7 +132,7 @@ impl<R: AsyncRuntime> Engine<R> {
             }
             self.look_for_the_future().await;
             if self.inner.store.grown() >= self.inner.settings.snapshot_bytes {
-                // It says what is too much for it by itself.
+                // openraft itself ignores superfluous requests.
                 let _ = self.inner.raft.trigger().snapshot().await;
             }
             if self.inner.shared.is_unsealed()
@@ -168,9 +168,9 @@ impl<R: AsyncRuntime> Engine<R> {
         Duration::from_millis(self.inner.config.new_rand_election_timeout::<R>())
     }
 
-    /// An arbiter that leads: as soon as a node has all, that one is to. Being told
-    /// again makes a node stand anew, so on a slow machine it is to have the time to be
-    /// voted for.
+    /// Makes a node with the whole log the leader in place of this arbiter. Each request
+    /// makes the node stand again, so the interval must leave time for the votes on a
+    /// slow machine.
     async fn bring_up_and_hand_over(&self, attempts: &mut u32) {
         let Some(node) = self.best_other() else {
             return;

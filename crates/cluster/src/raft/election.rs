@@ -1,25 +1,27 @@
-//! When members start elections, as far as openraft leaves that open.
+//! Rules for starting elections, as far as openraft leaves them open.
 //!
 //! In openraft, a follower that heard from a leader waits until the leader's lease has
-//! expired, and refuses its vote to others for as long. That is right while it is unknown
-//! whether the leader has died or the network is slow. If the leader's process is killed,
-//! the kernel closes its connections, and all members see that at once. Members that
-//! agree that the leader is lost then vote without waiting. Each member decides by its
-//! own observation: it refuses if its connection is alive, or if it heard from the leader
-//! since. Terms alone keep votes safe; the lease only keeps elections rare, and no reads
-//! depend on it.
+//! expired, and refuses its vote to others for as long. That is right while it is
+//! unknown whether the leader has died or the network is slow. If the leader's process
+//! is killed, the kernel closes its connections, and all members see that at once.
+//! Members that agree that the leader is lost then vote without waiting. Each member
+//! decides by its own observation: it refuses if its connection is alive, or if it
+//! heard from the leader since. Terms alone keep votes safe; the lease only keeps
+//! elections rare, and no reads depend on it.
 //!
-//! Before an election a candidate asks for pre-votes, and openraft drops late responses.
-//! On an overloaded machine all of them are a little too late, and there would never be
-//! an election. Therefore a late pre-vote is kept for the next time that the same
-//! question is asked: it is not binding, and the votes themselves are always requested.
+//! Before an election a candidate asks for pre-votes, and openraft drops late
+//! responses. On an overloaded machine all of them are a little too late, and there
+//! would never be an election. Therefore a late pre-vote is kept and answers the next
+//! identical request. A pre-vote is not binding, and the votes themselves are always
+//! requested.
 //!
-//! A vote is binding, so it is on disk before it is given, and openraft drops it after
-//! [`Settings::election_min`]. Where syncs take longer than that nobody would ever be
-//! elected. Therefore a member whose last vote took long writes its vote already when it
-//! grants a pre-vote, and grants that once the vote is on disk. Giving it needs no sync then.
-//! Openraft does not know of a prepared vote; after a restart it counts as given. A
-//! candidate is not told of votes for itself that it may not have asked for.
+//! A vote is binding, so it is on disk before it is granted, and openraft drops it
+//! after [`Settings::election_min`]. With syncs slower than that nobody would ever be
+//! elected. Therefore a member whose last vote was slow writes its vote when it grants
+//! a pre-vote, and sends the pre-vote once the vote is on disk. Granting the vote then
+//! needs no sync. Openraft does not know of a prepared vote; after a restart it counts
+//! as granted. A candidate is not told of votes for itself that it may not have
+//! requested.
 //!
 //! An arbiter starts an election only after twice the timeout, and only if no node did.
 
@@ -37,9 +39,10 @@ use std::time::Duration;
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 struct LeaderContact<I> {
-    /// When a leader was heard, or a vote was given, or the arbiter stood.
+    /// Time at which a leader was heard, a vote was granted, or the arbiter became a
+    /// candidate.
     at: I,
-    /// The leader whose connection broke, and when.
+    /// Leader whose connection broke, and when.
     lost: Option<(MemberId, I)>,
 }
 
@@ -50,14 +53,14 @@ struct WouldVote<R: AsyncRuntime> {
     at: R::Instant,
 }
 
-/// What is known of the leader, beside openraft.
+/// Knowledge of the leader that openraft does not keep.
 pub(super) struct Election<R: AsyncRuntime> {
     kind: Kind,
     settings: Arc<Settings>,
     heard: Mutex<LeaderContact<R::Instant>>,
-    /// Late pre-votes, by their sender: at most one for each member.
+    /// Late pre-votes by sender, at most one for each member.
     late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
-    /// The last vote that had to be saved took about as long as a candidate waits.
+    /// Saving the last vote took about as long as a candidate waits.
     saves_slowly: AtomicBool,
 }
 
@@ -75,13 +78,13 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
-    /// A vote was saved and given in this time.
+    /// Records how long it took to save and grant a vote.
     pub(super) fn saved_within(&self, time: Duration) {
         let slow = time >= self.settings.election_min / 2;
         self.saves_slowly.store(slow, Ordering::Relaxed);
     }
 
-    /// Whether a candidate may not wait for a vote that has to be saved first.
+    /// Returns whether saving a vote may take longer than a candidate waits.
     pub(super) fn saves_slowly(&self) -> bool {
         self.saves_slowly.load(Ordering::Relaxed)
     }
@@ -90,7 +93,7 @@ impl<R: AsyncRuntime> Election<R> {
         self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A member said, too late, that it would vote for this one.
+    /// Records a pre-vote for this member that arrived too late.
     pub(super) fn would_vote(
         &self,
         member: MemberId,
@@ -116,7 +119,7 @@ impl<R: AsyncRuntime> Election<R> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A leader said something: it is not lost.
+    /// Records a message of a leader, which is therefore not lost.
     pub(super) fn heard(&self, leader: MemberId) {
         let mut heard = self.lock();
         heard.at = R::Instant::now();
@@ -125,12 +128,12 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
-    /// How long no leader was heard, and no vote given.
+    /// Returns the time since the last message from a leader or the last granted vote.
     pub(super) fn silent_for(&self) -> Duration {
         self.lock().at.elapsed()
     }
 
-    /// A vote was given: its candidate may soon lead.
+    /// Records a granted vote: its candidate may soon lead.
     pub(super) fn voted(&self) {
         self.lock().at = R::Instant::now();
     }
@@ -140,15 +143,15 @@ impl<R: AsyncRuntime> Election<R> {
         self.lock().lost = Some((leader, R::Instant::now()));
     }
 
-    /// The leader whose connection died and who was not heard since. What is older
-    /// than all leases is of no use any more.
+    /// Returns the leader whose connection died and that was not heard since. A loss
+    /// older than all leases is ignored.
     pub(super) fn lost_leader(&self) -> Option<MemberId> {
         let (leader, at) = self.lock().lost?;
         (at.elapsed() < self.settings.election_max * 4).then_some(leader)
     }
 
-    /// How long after a loss this member asks for votes, being the `rank`-th of the
-    /// nodes that could.
+    /// Returns the delay after a loss before this member requests votes, as the `rank`-th
+    /// of the nodes that could.
     pub(super) fn stand_after(&self, rank: u32) -> Duration {
         match self.kind {
             Kind::Node => self.settings.heartbeat / 4 * rank,
@@ -156,8 +159,9 @@ impl<R: AsyncRuntime> Election<R> {
         }
     }
 
-    /// An arbiter has heard of no leader for so long that it stands; `timeout` is a
-    /// random election timeout. To be asked again after another two of them.
+    /// Returns whether an arbiter has heard of no leader for so long that it stands for
+    /// election; `timeout` is a random election timeout. The next check is due after two
+    /// more of them.
     pub(super) fn arbiter_stands(&self, timeout: Duration) -> bool {
         let lease = self.settings.election_max;
         let mut heard = self.lock();

@@ -1,4 +1,4 @@
-//! The engine: what a member does to agree with the others.
+//! The engine: a member's part in consensus.
 
 use crate::command::{Answer, Body, VersionId};
 use crate::log::{Signer, Types, Vote};
@@ -29,16 +29,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long another member's proposal is waited for here.
+/// Longest wait for a proposal that another member forwarded.
 const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
 
-/// Notifies of applied entries: the index of the last one.
+/// Notifier of applied entries: the index of the last one.
 pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 
-/// How far a member's log has come, as indexes of entries. None: no entry yet.
+/// Progress of a member's log, as indexes of entries. None: no entry yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogStatus {
-    /// The last entry.
+    /// Index of the last entry of the log.
     pub last: Option<u64>,
     /// The last entry that is known to be committed.
     pub committed: Option<u64>,
@@ -46,41 +46,42 @@ pub struct LogStatus {
     pub applied: Option<u64>,
 }
 
-/// How the agreement stands, as this member sees it.
+/// Status of consensus, as this member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct RaftStatus {
-    /// The leader.
+    /// Leader of the term, as far as this member knows.
     pub leader: Option<MemberId>,
-    /// This member does.
+    /// This member is the leader.
     pub leading: bool,
-    /// When leading: the state has all that was agreed on in earlier terms. A leader that
-    /// was restarted may have a state from before its voters became members.
+    /// On the leader: the state contains all entries committed in earlier terms. A leader
+    /// that was restarted may have a state from before its voters became members.
     pub is_settled: bool,
-    /// The term.
+    /// Current term of this member.
     pub term: u64,
     /// The log of this member.
     pub log: LogStatus,
-    /// When leading: how long ago the call was sent that a majority answered.
+    /// On the leader: age of the latest call that a majority answered.
     pub quorum_acked_ago: Option<Duration>,
-    /// When leading: the last entry that each member is known to have.
+    /// On the leader: the last entry that each member is known to have.
     pub matched: BTreeMap<MemberId, Option<u64>>,
-    /// The voters, also those whose admission is not agreed on yet.
+    /// Voters, including those whose admission is not committed yet.
     pub voters: Vec<MemberId>,
     /// Members without a vote that are becoming voters.
     pub learners: Vec<MemberId>,
-    /// Why the agreement has stopped here, if it has.
+    /// Reason why consensus has stopped on this member; None: it has not.
     pub halted: Option<EngineError>,
-    /// Why the disk refuses what is to be written: the member acknowledges nothing until it
-    /// takes it, and goes on by itself then.
+    /// Reason why the disk refuses writes. The member acknowledges nothing until the disk
+    /// accepts them, and then continues by itself.
     pub refused: Option<EngineError>,
     /// The last sender of a message that this program does not understand: a member with
     /// a newer program.
     pub misunderstood: Option<MemberId>,
-    /// Commands that were committed without a valid signature and had no effect, and the author
-    /// that the last one names: a member whose leader was hostile sees these.
+    /// Number of commands that were committed without a valid signature and had no
+    /// effect, and the author that the last one names. Such commands come from a hostile
+    /// leader.
     pub forged: Option<(u64, MemberId)>,
-    /// Its store was lost, for this reason: it does not vote before the others have
-    /// taken it in anew.
+    /// Reason why the member's store was lost. The member does not vote until the others
+    /// have admitted it again.
     pub lost: Option<String>,
 }
 
@@ -95,7 +96,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) election: Arc<Election<R>>,
     pub(super) raft: Raft<Types<R>, Replica<R>>,
     pub(super) config: Arc<openraft::Config>,
-    /// The how many-th of this member's engines it is.
+    /// Number of this start of the member's engine.
     pub(super) start: AtomicU64,
     pub(super) probation: Probation,
     pub(super) tickets: Tickets,
@@ -103,7 +104,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) stopped: AtomicBool,
 }
 
-/// A member's part in the agreement. Clones are the same one.
+/// A member's consensus engine. Clones share it.
 pub struct Engine<R: AsyncRuntime> {
     pub(super) inner: Arc<Inner<R>>,
 }
@@ -117,7 +118,7 @@ impl<R: AsyncRuntime> Clone for Engine<R> {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Starts it with what the store has.
+    /// Starts the engine with the contents of the store.
     pub async fn open(
         me: MemberId,
         kind: Kind,
@@ -169,7 +170,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 stopped: AtomicBool::new(false),
             }),
         };
-        // It has begun: from now on it can do without its disk.
+        // After the start the engine can continue without its disk.
         engine.inner.store.be_patient(true);
         let _detached = R::spawn(engine.clone().duties());
         if lost {
@@ -212,7 +213,7 @@ impl<R: AsyncRuntime> Engine<R> {
         })
     }
 
-    /// The state, as of the last entry that was applied here.
+    /// Returns the state up to the last entry applied here.
     pub fn state(&self) -> Arc<State> {
         self.inner.shared.state()
     }
@@ -227,7 +228,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.raft.metrics().borrow_watched().current_leader
     }
 
-    /// How the agreement stands.
+    /// Returns the status of consensus.
     pub fn standing(&self) -> RaftStatus {
         let receiver = self.inner.raft.metrics();
         let metrics = receiver.borrow_watched();
@@ -271,34 +272,34 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// The voters that are agreed on: during a change those of before and after it alike. As
-    /// long as nobody leads, what is in the log counts as agreed on.
+    /// Returns the voters of the committed membership; during a change, both the old and
+    /// the new ones. Without a leader, entries in the log count as committed.
     pub fn agreed_voters(&self) -> Vec<MemberId> {
         let receiver = self.inner.raft.metrics();
         agreed_voters(&receiver.borrow_watched())
     }
 
-    /// How long what this member's disk is at now is under way.
+    /// Returns how long the current operation of this member's disk has been running.
     pub fn disk_busy_for(&self) -> Duration {
         self.inner.store.busy_for()
     }
 
-    /// Promises that this node accepted a version: on disk when it returns.
+    /// Promises that this node accepted a version. The promise is on disk on return.
     pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
         self.inner.store.accepts(version)
     }
 
-    /// The newest version that this node promised to have accepted.
+    /// Returns the newest version that this node promised to have accepted.
     pub fn accepted_before(&self) -> Option<VersionId> {
         self.inner.store.accepted_before()
     }
 
-    /// A piece of a content.
+    /// Reads a chunk of a content.
     pub async fn chunk(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         ask::<R, _>(|done| self.inner.store.chunk(digest, done)).await
     }
 
-    /// Answers a call of another member.
+    /// Handles a call of another member.
     pub async fn handle(&self, from: MemberId, bytes: Vec<u8>) -> Vec<u8> {
         let reply = match codec::decode::<Request<R>>(&bytes) {
             Ok(request) => self.withhold(self.answer(from, request).await),
@@ -366,7 +367,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         let appended = self.inner.raft.append_entries(request);
         let response = match self.is_silent() {
-            // The disk takes them some time; the leader need not wait for that.
+            // The disk takes some time to refuse the entries; the leader need not wait for
+            // that.
             true => match R::timeout(REFUSED_LIMIT, appended).await {
                 Ok(response) => response,
                 Err(_) => return Reply::Failed(Failure::Stopped),
@@ -396,7 +398,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let store = &self.inner.store;
         let slow = self.inner.election.saves_slowly();
         if response.vote_granted && slow && !store.has_written(vote) {
-            // Its candidate may soon lead.
+            // The candidate may soon lead.
             self.inner.election.voted();
             let began = R::Instant::now();
             if ask::<R, _>(|done| store.prepare_vote(vote, done))
@@ -419,10 +421,10 @@ impl<R: AsyncRuntime> Engine<R> {
         if request.vote.leader_id.voted_for != from {
             return Reply::Failed(Failure::Malformed);
         }
-        // A leader hands over to nodes only, so nobody asked an arbiter to stand.
+        // A leader hands over to nodes only, so nobody requested an arbiter to stand.
         request.leadership_transfer &= self.is_node(from);
-        // The leader's lease is not waited for when the leader itself wants the
-        // candidate, or when this member saw its connection to that leader die.
+        // The leader's lease does not matter if the leader itself wants the candidate, or
+        // if this member saw its connection to that leader die.
         if let Some(lost) = lost {
             request.leadership_transfer |=
                 self.inner.election.lost_leader() == Some(lost) && self.leader() == Some(lost);
@@ -446,7 +448,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Whether a candidate would get this member's vote, as its leader is lost.
+    /// Returns whether a candidate would get this member's vote because the leader is
+    /// lost.
     fn would_vote(&self, lost: &Lost) -> bool {
         let standing = self.standing();
         self.inner.election.lost_leader() == Some(lost.leader)
@@ -455,11 +458,11 @@ impl<R: AsyncRuntime> Engine<R> {
             && self.inner.store.ends().1 <= lost.last
     }
 
-    /// Ends it. What was written is on disk.
+    /// Stops the engine. Everything written is on disk on return.
     pub async fn stop(&self) {
         self.inner.stopped.store(true, Ordering::Relaxed);
         let store = &self.inner.store;
-        // Nobody waits for a disk that is full.
+        // The shutdown must not wait for a full disk.
         store.be_patient(false);
         let _ = self.inner.raft.shutdown().await;
         let _ = ask::<R, _>(|done| store.sync(done)).await;
@@ -470,12 +473,12 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 }
 
-/// A vote for the member itself, which does not lead by it.
+/// Returns whether a vote is for the member itself without making it the leader.
 fn is_own(vote: &Vote, member: MemberId) -> bool {
     !vote.committed && vote.leader_id.voted_for == member
 }
 
-/// Those that vote by each part of the last membership that is agreed on.
+/// Returns the voters in each part of the last committed membership.
 fn agreed_voters<R: AsyncRuntime>(metrics: &RaftMetrics<Types<R>>) -> Vec<MemberId> {
     let last = &metrics.membership_config;
     let is_open = metrics.current_leader.is_some() && *last.log_id() > metrics.local_committed;

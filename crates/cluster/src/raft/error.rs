@@ -3,13 +3,13 @@
 use crate::member::MemberId;
 use crate::store::StoreError;
 
-/// The engine does not do what it is asked for.
+/// Error of a request to the engine.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The store is damaged, full, or somebody else's.
+    /// The store is damaged, full, or of another member.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// Settings contradict each other.
+    /// The settings contradict each other.
     #[error("invalid Raft timeouts: {0}")]
     Settings(std::sync::Arc<openraft::ConfigError>),
     /// The snapshot on disk is none of this program's.
@@ -18,17 +18,17 @@ pub enum EngineError {
              newer one"
     )]
     Snapshot,
-    /// The engine ended.
+    /// The engine of this member ended.
     #[error("the log has stopped on this machine")]
     Stopped,
-    /// It reads a command of a newer program than its own, and goes no further.
+    /// The member reads a command of a newer program, and stops.
     #[error(
         "the cluster's log has a command of format {format}, but this program supports only {}: start a newer \
              evenkeel here",
         crate::command::FORMAT
     )]
     Newer {
-        /// The format that the command needs.
+        /// Format that the command needs.
         format: u32,
     },
     /// Store and promise file were replaced by older ones: the others know of proposals
@@ -38,52 +38,53 @@ pub enum EngineError {
              others within 15 s"
     )]
     Past,
-    /// This member belongs to a cluster already.
+    /// This member already belongs to a cluster.
     #[error("this machine is already a member of a cluster")]
     Founded,
     /// The member's key cannot sign commands.
     #[error("{0}: see `member.key` in the state directory")]
     Signing(#[from] crate::log::SigningError),
-    /// Nobody leads now.
+    /// There is no leader at the moment.
     #[error("no leader: no majority of the members is reachable")]
     NoLeader,
     /// A majority was not reached within the time.
     #[error("no majority of the members responded in time")]
     NoMajority,
-    /// This member is not one that can do it.
+    /// This member cannot make the change.
     #[error("member {0} does not support this")]
     Unfit(MemberId),
-    /// Another change of the members is not over yet.
+    /// Another change of the members is in progress.
     #[error("another change of the members is in progress: try again")]
     Changing,
-    /// The member that was asked did not answer usefully.
+    /// The requested member did not respond usefully.
     #[error("member {0} did not respond")]
     Unanswered(MemberId),
 }
 
 impl EngineError {
-    /// The disk refuses: it is full, read-only or fails, which may pass by itself.
+    /// Returns whether the disk is the cause: it is full, read-only or fails, which may
+    /// be temporary.
     pub fn is_of_the_disk(&self) -> bool {
         matches!(self, EngineError::Store(StoreError::Disk { .. }))
     }
 }
 
-/// A proposal has no answer.
+/// Reason why a proposal has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProposeError {
-    /// Nobody led for as long as it was tried: it was not done.
+    /// There was no leader during all attempts: the change was not made.
     #[error("no leader: nothing can change without a majority of the members")]
     NoLeader,
-    /// It may have been done, or may yet be: the leader was lost in between. Ask the
-    /// state. It is never done twice.
+    /// The change may have been made, or may still be made: the leader was lost
+    /// meanwhile. Query the state. The change is never made twice.
     #[error(
         "the leader was lost meanwhile: the change may have been made; `evenkeel config log` shows it"
     )]
     Unknown,
-    /// Too many proposals of this member wait already: it was not done.
+    /// Too many proposals of this member are outstanding: the change was not made.
     #[error("too many proposals are waiting")]
     Busy,
-    /// The engine ended: it may have been done.
+    /// The engine ended: the change may have been made.
     #[error("{0}")]
     Stopped(EngineError),
 }

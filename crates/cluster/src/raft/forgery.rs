@@ -1,4 +1,5 @@
-//! Messages of somebody who has the keys of the arbiter, and follows no rule of the protocol.
+//! Messages of an attacker who has the arbiter's keys, and follows no rule of the
+//! protocol.
 
 use crate::command::{Body, Command, Epoch, Invitation, LeaseCommand};
 use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
@@ -20,14 +21,13 @@ pub(super) const THIEF: MemberId = MemberId(3);
 /// The token of the forged invitations.
 pub(super) const TOKEN: Digest = Digest([66; 32]);
 
-/// What the thief knows of the log.
+/// Knowledge that the thief has of the log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Knowledge {
     pub(super) term: u64,
     pub(super) last: u64,
-    /// The place of the last entry, where the thief knows it.
+    /// Position of the last entry, if the thief knows it.
     pub(super) end: Option<LogId>,
-    /// Proposals of nodes, as they were signed.
     pub(super) proposals: Vec<Proposed>,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn voters(members: &[u64]) -> EntryPayload<Proposed, MemberId, EmptyN
     EntryPayload::Membership(membership.expect("the voters are nodes"))
 }
 
-/// A snapshot in which somebody else was invited: its parts, in order.
+/// Returns the parts of a forged snapshot with another invitation, in order.
 pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> Vec<Request<R>> {
     let mut state = state.clone();
     state.invitations.insert(
@@ -139,7 +139,6 @@ pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> 
     parts.into_iter().map(Request::Snapshot).collect()
 }
 
-/// Some messages, drawn.
 pub(super) fn draw<R: AsyncRuntime>(
     random: &mut Random,
     known: &Knowledge,
@@ -194,7 +193,8 @@ pub(super) fn draw<R: AsyncRuntime>(
             ]);
             vec![Request::Change(change)]
         }
-        // A ticket of its own only tells the arbiter itself that it is an older copy.
+        // A ticket of the arbiter itself only makes the arbiter regard itself as an older
+        // copy.
         7 => forged(&state.cluster, invitation(), number)
             .into_iter()
             .filter(|proposed| proposed.ticket.member != THIEF)

@@ -14,23 +14,21 @@ use openraft::{AsyncRuntime, ChangeMembers, EmptyNode, Instant};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a change may take: a new member is to have all before it votes.
+/// Timeout of a change: a new member must have the whole log before it votes.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
-/// How long it is waited for a leader.
+/// Longest wait for a leader.
 const LEADER_LIMIT: Duration = Duration::from_secs(5);
-/// How long it is waited for the end of another change.
+/// Longest wait for the end of another change.
 const OTHERS_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Takes a member in: first as one that listens, then, when it has all, as one
-    /// that votes.
+    /// Adds a member: first as a learner, then, when it has the whole log, as a voter.
     pub async fn add(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(Change::Add(member)).await
     }
 
-    /// Takes a member out.
+    /// Removes a member from the voters and learners.
     pub async fn drop(&self, member: MemberId) -> Result<(), EngineError> {
         self.change(Change::Drop(member)).await
     }
@@ -73,7 +71,7 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Makes a change, if this member leads.
     pub(super) async fn change_here(&self, change: Change) -> Reply<R> {
-        // Its followers accept no other voters from an arbiter: a node is to lead soon.
+        // Followers accept no other voters from an arbiter, but a node will lead soon.
         if self.inner.kind == Kind::Arbiter && !matches!(change, Change::HandOver(_)) {
             return Reply::NotLeader(None);
         }
@@ -123,7 +121,8 @@ impl<R: AsyncRuntime> Engine<R> {
         self.membership_is_committed().await
     }
 
-    /// Where somebody else asked for the change, it may not be agreed on yet.
+    /// Waits until the membership is committed: if another member requested the change,
+    /// it may not be committed yet.
     async fn membership_is_committed(&self) -> Reply<R> {
         loop {
             let (committed, leading) = {
@@ -133,7 +132,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 (at <= metrics.local_committed, metrics.state.is_leader())
             };
             match (leading, committed) {
-                // The one that asks may have no other way to hear who the leader is.
+                // The requester may have no other way to learn who the leader is.
                 (false, _) => return Reply::NotLeader(self.leader()),
                 (true, true) => return Reply::Changed,
                 (true, false) => R::sleep(PAUSE).await,
@@ -161,8 +160,8 @@ impl<R: AsyncRuntime> Engine<R> {
             {
                 return Reply::Failed(Failure::Stopped);
             }
-            // The other one is to be told, stand, and be voted for; told again it
-            // would stand anew.
+            // The other member needs time to receive the request, stand, and collect votes. A
+            // repeated request would make it stand again.
             let again = R::Instant::now() + self.inner.settings.election_max * 2;
             while self.leader() != Some(to) && R::Instant::now() < again {
                 R::sleep(PAUSE).await;
@@ -171,7 +170,7 @@ impl<R: AsyncRuntime> Engine<R> {
         Reply::Failed(Failure::NoMajority)
     }
 
-    /// The node, other than this one, that votes and has most of the log.
+    /// Returns the voting node, other than this one, that has most of the log.
     pub(super) fn best_other(&self) -> Option<MemberId> {
         let standing = self.standing();
         standing

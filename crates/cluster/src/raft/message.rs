@@ -11,21 +11,19 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A request.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Request<R: AsyncRuntime> {
-    /// Entries, or that the leader is there.
+    /// AppendEntries: entries, or a heartbeat.
     Append(AppendEntriesRequest<Types<R>>),
-    /// For a vote.
     Vote {
         request: VoteRequest<Types<R>>,
-        /// The candidate stands because the connection to this leader died.
+        /// Leader whose connection died; the candidate stands because of that.
         lost: Option<MemberId>,
     },
-    /// Whether a vote would be given.
+    /// Asks whether the receiver would grant its vote.
     PreVote(VoteRequest<Types<R>>),
-    /// Whether a vote would be given, as this leader is lost.
+    /// Asks whether the receiver would grant its vote, because this leader is lost.
     Lost(Lost),
     /// Request to take over leadership from the sender.
     Transfer(TransferLeaderRequest<Types<R>>),
@@ -33,51 +31,49 @@ pub(super) enum Request<R: AsyncRuntime> {
     Snapshot(Part),
     /// A proposal, to the leader.
     Propose(Box<Proposed>),
-    /// Up to where a linearizable read is to have read, of the leader.
+    /// Requests the index up to which a linearizable read must have read, from the
+    /// leader.
     Confirm,
     /// A change of the members, to the leader.
     Change(Change),
-    /// A piece of the last snapshot that a node has and signed.
+    /// Requests a chunk of the last snapshot that a node has and signed.
     Fetch {
-        /// The snapshot of which a piece is known already.
+        /// Digest of the snapshot whose first chunks the sender has already.
         of: Option<Digest>,
         offset: u64,
     },
 }
 
-/// A response.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Reply<R: AsyncRuntime> {
     Append(AppendEntriesResponse<Types<R>>),
     Vote(VoteResponse<Types<R>>),
-    /// Whether a vote would be given.
+    /// The sender would grant its vote, because the leader is lost.
     Lost(bool),
     Transfer(TransferLeaderResponse<Types<R>>),
     /// The snapshot is taken in.
     Installed(SnapshotResponse<Types<R>>),
     /// The next part of the snapshot, please.
     Next,
-    /// These chunks are missing.
     Missing(Vec<Digest>),
     /// Unexpected snapshot chunk: the transfer restarts.
     Begin,
     /// The result of the proposal.
     Answer(Answer),
-    /// A piece of a snapshot.
+    /// A piece of a snapshot's image.
     Piece(Box<Piece>),
-    /// Up to here.
+    /// Reads are linearizable once this index is applied.
     Confirmed(u64),
-    /// The change was made.
     Changed,
-    /// Somebody else leads, or nobody.
+    /// The sender is not the leader; the leader that it knows, if any.
     NotLeader(Option<MemberId>),
-    /// It was not done, and is not going to be.
+    /// The change was not made, and will not be.
     Failed(Failure),
 }
 
 impl<R: AsyncRuntime> Reply<R> {
-    /// The vote that the other member has, where the reply says so.
+    /// Returns the other member's vote, if the reply contains it.
     pub(super) fn vote(&self) -> Option<&Vote> {
         match self {
             Reply::Append(AppendEntriesResponse::HigherVote(vote)) => Some(vote),
@@ -88,36 +84,33 @@ impl<R: AsyncRuntime> Reply<R> {
     }
 }
 
-/// Why something was not done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
     /// The bytes are not a request, or not one that the sender may make.
     Malformed,
-    /// The engine has stopped there.
+    /// The engine of that member has stopped.
     Stopped,
-    /// A vote for the asker itself stands against it, which is newer than the question.
+    /// A newer vote for the sender itself contradicts its request.
     Outdated,
-    /// No majority answered in time.
+    /// No majority responded in time.
     NoMajority,
-    /// Another change of the members is not over.
+    /// Another change of the members is in progress.
     Changing,
-    /// The member cannot do that.
+    /// The member cannot make the change.
     Unfit(MemberId),
 }
 
 /// A candidate whose leader's connection died.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Lost {
-    /// The previous leader.
     pub(super) leader: MemberId,
-    /// In which term.
     pub(super) term: u64,
     /// The last log entry of the candidate.
     pub(super) last: Option<LogId>,
 }
 
-/// A part of a snapshot: a beginning, pieces of the image in order, an end; then
-/// what is missing of contents, and an end again.
+/// Part of a snapshot transfer: the beginning, pieces of the image in order, the end.
+/// Missing chunks of contents follow, and another end.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Part {
     Begin {
@@ -146,9 +139,9 @@ pub(super) enum Part {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Piece {
     pub(super) meta: SnapshotMeta,
-    /// Of the whole image.
+    /// Digest of the whole image.
     pub(super) of: Digest,
-    /// Of the whole image.
+    /// Bytes of the whole image.
     pub(super) size: u64,
     #[serde(with = "serde_bytes")]
     pub(super) bytes: Vec<u8>,

@@ -1,10 +1,9 @@
-//! Agreement: openraft on our store, our wire and our state.
+//! Consensus: openraft on this crate's store, wire and state.
 //!
-//! [`Engine`] is all that the rest of the crate knows of it. It owns no socket: what
-//! goes to other members goes through a [`transport::Transport`], what comes from
-//! them through [`Engine::handle`]. It reads no wall clock: leases and time-outs are
-//! the runtime's, and no answer of ours rests on them, only who stands for election
-//! and when.
+//! [`Engine`] is the interface to the rest of the crate. It owns no socket: messages to
+//! other members go through a [`transport::Transport`], messages from them through
+//! [`Engine::handle`]. It reads no wall clock: leases and timeouts use the runtime's
+//! clock. No result depends on them, only who stands for election and when.
 
 mod duties;
 mod election;

@@ -24,15 +24,14 @@ use part::codec;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the response to a pre-vote may take and is still of use.
+/// Longest time that the response to a pre-vote may take and still be useful.
 const PRE_VOTE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A member answered, but not what it was asked.
+/// A member's response does not fit the request.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected reply")]
 pub(super) struct Nonsense;
 
-/// Ways to members.
 pub(super) struct Links<R: AsyncRuntime> {
     pub(super) calls: Calls,
     pub(super) settings: Arc<Settings>,
@@ -41,7 +40,6 @@ pub(super) struct Links<R: AsyncRuntime> {
     pub(super) shared: Arc<ReplicaState<R>>,
 }
 
-/// The way to one.
 pub(super) struct Link<R: AsyncRuntime> {
     to: MemberId,
     calls: Calls,
@@ -66,7 +64,7 @@ impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
     }
 }
 
-/// Asks a member.
+/// Sends a request to a member.
 pub(super) async fn call<R: AsyncRuntime>(
     calls: &Calls,
     to: MemberId,
@@ -77,7 +75,7 @@ pub(super) async fn call<R: AsyncRuntime>(
     decode(calls, &bytes)
 }
 
-/// Decodes a reply. One with a vote that nobody can have is refused.
+/// Decodes a reply. Refuses one with an impossible vote.
 pub(super) fn decode<R: AsyncRuntime>(calls: &Calls, bytes: &[u8]) -> Result<Reply<R>, CallError> {
     let reply: Reply<R> = codec::decode(bytes).map_err(|_| CallError::Refused)?;
     match reply.vote().is_none_or(|vote| calls.is_plausible(vote)) {
@@ -87,7 +85,7 @@ pub(super) fn decode<R: AsyncRuntime>(calls: &Calls, bytes: &[u8]) -> Result<Rep
 }
 
 impl<R: AsyncRuntime> Link<R> {
-    /// A silent voter does not stand: it may have no vote of its own on disk.
+    /// Refuses an election of a silent voter: its own vote may not be on disk.
     fn may_stand(&self) -> Result<(), RPCError<Types<R>>> {
         match self.shared.silence.is_on(&self.store) {
             true => Err(nonsense()),
@@ -104,7 +102,7 @@ impl<R: AsyncRuntime> Link<R> {
     }
 }
 
-/// As openraft wants to be told.
+/// Converts a result to the form that openraft expects.
 pub(super) fn answer<R: AsyncRuntime>(
     said: Result<Reply<R>, CallError>,
 ) -> Result<Reply<R>, RPCError<Types<R>>> {
@@ -113,7 +111,7 @@ pub(super) fn answer<R: AsyncRuntime>(
             Err(RPCError::Unreachable(Unreachable::new(&Nonsense)))
         }
         Ok(reply) => Ok(reply),
-        // It may be there: the next try need not wait.
+        // The member may have received it, so the next attempt need not wait.
         Err(error @ CallError::Timeout) => Err(RPCError::Network(NetworkError::new(&error))),
         Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
     }
@@ -131,8 +129,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         rpc: AppendEntriesRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
-        // An answer to entries waits for the other's disk, which may take longer
-        // than what openraft allows for a heartbeat.
+        // The response to entries waits for the member's disk, which may take longer than
+        // openraft allows for a heartbeat.
         let limit = if rpc.entries.is_empty() {
             option.hard_ttl()
         } else {
@@ -152,8 +150,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
     where
         S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
     {
-        // What tells only what is agreed on may come behind entries, and its answer waits
-        // for the other's disk too.
+        // A message with only the commit index may follow entries, and its response waits
+        // for the member's disk too.
         let limit = self.settings.election_min.max(option.hard_ttl());
         let store = self.store.clone();
         let has_behind: HasBehind = Box::new(move |end, waker| store.has_behind(end, waker));
@@ -185,7 +183,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             return Ok(said);
         }
         let (calls, election, to) = (self.calls.clone(), self.election.clone(), self.to);
-        // One that saves its vote first waits for its disk.
+        // A member that saves its vote first waits for its disk.
         let limit = PRE_VOTE_LIMIT;
         let asked = R::spawn(async move {
             let began = R::Instant::now();
@@ -194,7 +192,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             let Reply::Vote(said) = said else {
                 return Err(nonsense());
             };
-            // Nobody waits for it any more.
+            // openraft no longer waits for this response.
             if said.vote_granted && began.elapsed() >= option.hard_ttl() {
                 election.would_vote(to, rpc, said.clone());
             }

@@ -1,28 +1,33 @@
-//! Entries on their way to one member: a few messages at once, so that the next entries
-//! need not wait until the member has heard that the last ones are agreed on.
+//! Pipeline of AppendEntries messages to one member. A few messages are outstanding at
+//! once, so that new entries need not wait until the member has learned the latest
+//! commit index.
 //!
-//! What tells only how far is agreed goes with the next entries where those come soon, as
-//! they do while somebody writes one thing after the other.
+//! A message that only carries the commit index is delayed and merged with the next
+//! entries, if those come soon. They do while a client writes one item after another.
 //!
-//! A member takes messages in the order in which they come. Where that is not the order
-//! in which they were sent, it refuses the one that came too early, and the engine tries
-//! that again by itself.
+//! A member processes messages in the order of arrival. If that differs from the order
+//! of sending, it refuses the message that arrived too early, and the engine retries
+//! that message.
 //!
-//! An answer is told only where all that openraft concludes from it was heard after it was
-//! asked. openraft notes when it gave each message, and takes an answer that confirms the
-//! log up to some entry as one to every message that ends there or before: it counts the
-//! time of the newest. What tells only how far is agreed ends where the entries before it
-//! do. So while such a message is unanswered, the answer to those entries is withheld: it
-//! may have been given before the message was, and would confirm the leader for a time of
-//! which the member knows nothing. The answer to the last of them stands for all. It comes
-//! or fails within its limit, and nothing that ends at the same entry follows a message
-//! with more entries, so nothing is withheld for ever. For the same reason such a message
-//! waits for entries only while nothing at all is unanswered: what goes with later entries
-//! has no answer of its own that could stand for the earlier ones.
+//! A response is reported to openraft only if everything that openraft concludes from
+//! it is true. openraft notes when it handed over each message. It takes a response
+//! that confirms the log up to some entry as a response to every message that ends
+//! there or earlier, and uses the time of the newest one. A message that only carries
+//! the commit index ends at the same entry as the entries before it. So while such a
+//! message is outstanding, the response to those entries is withheld. The member may
+//! have sent that response before the message existed, and it would then confirm the
+//! leader for too late a time. The response to the last message counts for all of them.
 //!
-//! While entries are unanswered and the log has no more of them, openraft is not asked for
-//! messages: it could only tell how far is agreed, which the member hears soon enough. So
-//! the slowest of all costs the others nothing. The log wakes us when it has more.
+//! Nothing is withheld forever: a response comes or fails within its timeout, and no
+//! message that ends at the same entry follows one with more entries. For the same
+//! reason a commit-index message waits for entries only while nothing is outstanding:
+//! merged with later entries, it has no response of its own that could count for the
+//! earlier ones.
+//!
+//! While entries are outstanding and the log has no more, openraft is not asked for
+//! messages. Such messages could only carry the commit index, which the member learns
+//! soon enough. So the slowest member costs the others nothing. The log wakes the
+//! pipeline when it has more entries.
 
 use crate::log::{LogId, Types};
 use crate::member::MemberId;
@@ -40,17 +45,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Messages with entries that are unanswered at once.
+/// Largest number of outstanding messages with entries.
 const FLIGHT_MAX: usize = 4;
 /// After a message of more bytes, nothing is sent until its response: it takes long, and
 /// small messages overtake it.
 const LARGE_BYTES: usize = 8 << 10;
 
-/// Entries that come so soon after something was agreed on take the news along. Where the
-/// last ones did, the next ones are waited for that long.
+/// Time within which entries must follow a commit to carry the commit index. If the
+/// last entries did, the commit index waits this long for the next ones.
 const SOON: Duration = Duration::from_millis(1);
 
-/// A member lacks what was sent before.
+/// A member refused entries because it lacks earlier ones.
 #[derive(Debug, thiserror::Error)]
 #[error("the predecessor entry is missing")]
 struct TooEarly;
@@ -60,38 +65,38 @@ pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<T
 
 type Sent<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
 
-/// Whether a log has entries behind this one; who asks in vain is woken when it has.
+/// Callback that returns whether the log has entries behind this one. If it has none,
+/// the waker is called once it has.
 pub(super) type HasBehind = Box<dyn Fn(Option<LogId>, &Waker) -> bool + Send>;
 
-/// A message that waits, and until when.
+/// A delayed message, and its deadline.
 type HeldMessage<R> = (
     AppendEntriesRequest<Types<R>>,
     Pin<Box<<R as AsyncRuntime>::Sleep>>,
 );
 
-/// Messages and their answers, in their order.
+/// Messages and their responses, in order.
 pub(super) struct Pipeline<R: AsyncRuntime, S> {
     input: S,
     to: MemberId,
     calls: Calls,
-    /// How long each answer may take.
     limit: Duration,
     flight: FuturesOrdered<Sent<R>>,
     has_behind: HasBehind,
-    /// The last entry of each of them, or the one that it follows.
+    /// Last entry of each outstanding message, or the entry that the message follows.
     ends: VecDeque<Option<LogId>>,
     /// A message that only carries the commit index, and the time until which it waits
     /// for entries. None while a response is outstanding.
     held: Option<HeldMessage<R>>,
-    /// When such a thing was sent last.
+    /// Time at which the last message without entries was sent.
     told_at: Option<R::Instant>,
-    /// Entries came soon after the last such thing.
+    /// Entries came soon after the last message that only carried the commit index.
     more_comes: bool,
     /// The last message is a large one.
     large: bool,
-    /// There are no more messages.
+    /// The input has no more messages.
     drained: bool,
-    /// An answer was none to go on from.
+    /// A response failed or was negative: nothing more is sent.
     broken: bool,
 }
 
@@ -123,8 +128,8 @@ where
         }
     }
 
-    /// Whether there is anything to send now; if not, that is looked at again when it may
-    /// have come.
+    /// Returns whether a message may be sent now. If not, the caller is woken when that
+    /// may have changed.
     fn has_room(&self, context: &Context<'_>) -> bool {
         !self.drained
             && match self.ends.back() {
@@ -137,10 +142,10 @@ where
             }
     }
 
-    /// Takes what is to be sent, and sends it now or with what follows.
+    /// Accepts a message from openraft, and sends it now or merged with the next one.
     fn accept(&mut self, request: AppendEntriesRequest<Types<R>>) {
         if !request.entries.is_empty() {
-            // It says itself how far is agreed, and that is no less than what was held.
+            // The entries carry a commit index that is at least that of the held message.
             let held = self.held.take().is_some();
             let told_at = self.told_at.take();
             self.more_comes = held || told_at.is_some_and(|at| at.elapsed() < SOON);
@@ -185,7 +190,7 @@ where
         })));
     }
 
-    /// Takes what is there to send, as much of it as may be under way.
+    /// Fills the pipeline with messages, up to the limit of outstanding ones.
     fn fill(&mut self, context: &mut Context<'_>) {
         while self.has_room(context) {
             match self.input.poll_next_unpin(context) {
@@ -197,7 +202,8 @@ where
         self.let_go(context);
     }
 
-    /// The answer to one that is unanswered stands for this one too.
+    /// Returns whether a response is withheld because the response to an outstanding
+    /// message counts for it.
     fn is_withheld(&self, said: &AppendReply<R>) -> bool {
         match said {
             Ok(Ok(matching)) => self.ends.iter().any(|end| end <= matching),
@@ -236,7 +242,8 @@ where
             return Poll::Ready(None);
         }
         loop {
-            // Before any answer is told, so that it is known what openraft has given.
+            // Before any response is reported, so that the pipeline knows all messages that
+            // openraft has handed over.
             self.fill(context);
             match self.flight.poll_next_unpin(context) {
                 Poll::Ready(Some(said)) => {
@@ -244,7 +251,7 @@ where
                     if self.is_withheld(&said) {
                         continue;
                     }
-                    // What was sent behind it is of no use any more.
+                    // Messages that were sent behind a failed one are useless.
                     self.broken = !matches!(said, Ok(Ok(_)));
                     return Poll::Ready(Some(said));
                 }
@@ -274,7 +281,7 @@ mod tests {
     type Response = AppendEntriesResponse<Types<TokioRuntime>>;
     type Answering = oneshot::Sender<Result<Vec<u8>, CallError>>;
 
-    /// A member that answers when it is told to.
+    /// A member that responds when the test tells it to.
     #[derive(Clone, Default)]
     struct Member(Arc<Mutex<VecDeque<Answering>>>);
 
@@ -296,7 +303,7 @@ mod tests {
             self.0.lock().unwrap().len()
         }
 
-        /// Answers one of those that wait.
+        /// Responds to one of the outstanding calls.
         fn answers(&self, place: usize, response: Response) {
             let reply = Reply::<TokioRuntime>::Append(response);
             let tell = self.0.lock().unwrap().remove(place).unwrap();
@@ -308,7 +315,7 @@ mod tests {
         LogId::new(LeaderId::new(1, MemberId(1)).to_committed(), index)
     }
 
-    /// The entry behind this one, so large.
+    /// Returns a message with one entry of this size, behind that index.
     fn entry(prev: u64, bytes: usize) -> AppendEntriesRequest<Types<TokioRuntime>> {
         let words = "x".repeat(bytes);
         let ticket = Ticket {
@@ -329,7 +336,7 @@ mod tests {
         }
     }
 
-    /// The log of somebody who has always more.
+    /// Returns a log that always has more entries.
     fn endless() -> HasBehind {
         Box::new(|_, _| true)
     }
@@ -422,7 +429,7 @@ mod tests {
         assert!(matches!(next(&mut sending), Some(None)));
     }
 
-    /// What says only that all up to this one is agreed on.
+    /// Returns an AppendEntries without entries that only carries the commit index.
     fn agreed(index: u64) -> AppendEntriesRequest<Types<TokioRuntime>> {
         AppendEntriesRequest {
             prev_log_id: Some(id(index)),
@@ -434,7 +441,7 @@ mod tests {
 
     type Giving = tokio::sync::mpsc::UnboundedSender<AppendEntriesRequest<Types<TokioRuntime>>>;
 
-    /// What is sent is given bit by bit.
+    /// Returns a pipeline whose input the test supplies step by step.
     fn giving() -> (Giving, Member, Sending) {
         giving_of(endless())
     }
@@ -456,14 +463,15 @@ mod tests {
         give.send(entry(1, 10)).unwrap();
         assert!(next(&mut sending).is_none());
         member.answers(0, Response::Success);
-        // Both are taken before the answer is told, which was given before they were.
+        // Both messages are accepted before the response is reported, and the member
+        // responded before they were sent.
         give.send(agreed(2)).unwrap();
         give.send(agreed(2)).unwrap();
         assert!(next(&mut sending).is_none(), "it says nothing of the later");
         assert_eq!(member.waiting(), 2);
         member.answers(0, Response::Success);
         assert!(next(&mut sending).is_none(), "one more ends there");
-        // What follows with more entries has its own answer, and comes after it.
+        // A message with more entries has its own response, which comes later.
         give.send(entry(2, 10)).unwrap();
         assert!(next(&mut sending).is_none());
         member.answers(1, Response::Success);
@@ -513,7 +521,7 @@ mod tests {
         give.send(entry(1, 10)).unwrap();
         give.send(agreed(2)).unwrap();
         waiting(1).await;
-        // Nobody looks at it but when it is woken: by an entry, or by an answer.
+        // The pipeline runs only when an entry or a response wakes it.
         append(&entry(2, 10));
         give.send(entry(2, 10)).unwrap();
         waiting(3).await;
@@ -534,7 +542,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_agreed_on_waits_for_no_entries_while_those_before_it_are_unanswered() {
         let (give, member, mut sending) = giving();
-        // Entries come soon after such a thing: the next one would wait for more.
+        // Entries follow the commit index soon: the next commit index would wait for more.
         for request in [entry(1, 10), agreed(2), entry(2, 10)] {
             give.send(request).unwrap();
             assert!(next(&mut sending).is_none());
@@ -554,7 +562,8 @@ mod tests {
         assert_eq!(acknowledged(&next(&mut sending)), Some(4));
         member.answers(0, Response::Success);
         assert_eq!(acknowledged(&next(&mut sending)), Some(5));
-        // With nothing unanswered it waits, and nothing is told for it before it is sent.
+        // With nothing outstanding the message waits, and nothing is reported for it before
+        // it is sent.
         give.send(agreed(5)).unwrap();
         assert!(next(&mut sending).is_none());
         assert_eq!(member.waiting(), 0);

@@ -19,11 +19,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The first pause before the next try; the others are longer.
+/// Shortest pause between two attempts; later pauses are longer.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// The longest pause.
+/// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// One try.
 const TRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// The tickets of this start.
@@ -46,7 +45,7 @@ impl Tickets {
         self.lock().next == 0
     }
 
-    /// A new one, if not too many are out.
+    /// Draws a new ticket, unless too many are in use.
     fn draw(&self, member: MemberId, start: u64) -> Option<Drawn<'_>> {
         let mut open = self.lock();
         if open.open.len() >= WAITING_MAX {
@@ -68,7 +67,7 @@ impl Tickets {
     }
 }
 
-/// A ticket that is out. When this goes, nobody tries it again.
+/// A ticket in use. Dropping it abandons the proposal.
 struct Drawn<'a> {
     tickets: &'a Tickets,
     ticket: Ticket,
@@ -80,12 +79,11 @@ impl Drop for Drawn<'_> {
     }
 }
 
-/// How one try ended.
 enum Try {
     Answer(Answer),
-    /// It was not done here.
+    /// This member did not make the change.
     Not,
-    /// It may have been.
+    /// The change may have been made.
     Perhaps,
     Stopped(EngineError),
 }
@@ -98,7 +96,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;
         let drawn = loop {
-            // The numbers of its starts are known again only afterwards.
+            // The numbers of this member's starts are certain only after the probation.
             if self.inner.probation.is_on() {
                 return Err(ProposeError::NoLeader);
             }
@@ -125,7 +123,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 .signed(drawn.ticket, command.clone(), required)
                 .map_err(ProposeError::Stopped)?;
             match self.try_once(&proposed, left.min(TRY_LIMIT)).await {
-                // The state here is behind, and may stay so while its disk is full.
+                // The local state is behind, and may stay so while its disk is full.
                 Try::Answer(Answer::Refused(Refusal::Unsigned)) if !required => required = true,
                 Try::Answer(answer) => return Ok(answer),
                 Try::Stopped(why) => return Err(ProposeError::Stopped(why)),
@@ -137,8 +135,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Proposes a command as the leader of this term, or not at all: it enters the log
-    /// in no other term, and is not tried again.
+    /// Proposes a command as the leader of this term, or not at all: it enters the log in
+    /// no other term, and is not retried.
     pub async fn propose_in(&self, term: u64, body: Body) -> Result<Answer, ProposeError> {
         if self.inner.kind == Kind::Arbiter || self.inner.probation.is_on() {
             return Err(ProposeError::NoLeader);
@@ -190,7 +188,8 @@ impl<R: AsyncRuntime> Engine<R> {
         Ok(proposed)
     }
 
-    /// Requires signatures from now on, once all members support them. There is no way back.
+    /// Requires signatures from now on, once all members support them. This is
+    /// irreversible.
     pub(super) async fn require_signatures(&self) {
         let state = self.state();
         let supported = state.founded() && state.format() >= SIGNED_FORMAT;
@@ -238,7 +237,8 @@ impl<R: AsyncRuntime> Engine<R> {
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
                 Reply::NotLeader(to.leader_id)
             }
-            // It left this log; another member may still have it, and lead.
+            // The entry left the leader's log. Another member may still have it, and become
+            // leader.
             Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
                 Reply::Failed(Failure::NoMajority)
             }
@@ -248,9 +248,8 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Asks whether what is known here is the newest: when it answers, the state has
-    /// all that was agreed on before the question. The answer is the index up to
-    /// which it has.
+    /// Confirms that this member's state is current: on return, the state has all entries
+    /// committed before the call. Returns the index up to which it has them.
     pub async fn confirm(&self) -> Result<u64, EngineError> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;

@@ -12,10 +12,10 @@ use openraft::{AsyncRuntime, Raft, Snapshot};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Memory that is taken for an image before its bytes come.
+/// Memory that is reserved for an image before its bytes arrive.
 const RESERVE_BYTES_MAX: usize = 1 << 20;
 
-/// Whether a snapshot with this seal may be installed.
+/// Callback that returns whether a snapshot with this seal may be installed.
 type MayInstall<'a> = &'a (dyn Fn(Option<&SnapshotSeal>) -> bool + Send + Sync);
 
 struct Incoming {
@@ -25,11 +25,11 @@ struct Incoming {
     meta: SnapshotMeta,
     bytes: u64,
     image: Vec<u8>,
-    /// The chunks that it names, once the image is complete.
+    /// Chunks that the snapshot names, once the image is complete.
     wanted: Option<BTreeSet<Digest>>,
 }
 
-/// The snapshot that comes: at most one, the last that was begun.
+/// The incoming snapshot: at most one, the last that was begun.
 #[derive(Default)]
 pub(super) struct Receiver(Mutex<Option<Incoming>>);
 
@@ -38,7 +38,7 @@ impl Receiver {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a part.
+    /// Receives one part of a snapshot.
     pub(super) async fn take<R: AsyncRuntime>(
         &self,
         raft: &Raft<Types<R>, Replica<R>>,

@@ -2,7 +2,7 @@
 //!
 //! A voter's votes and acknowledgements count in majorities. One whose store was lost
 //! (see `store/promise.rs`) no longer has what it acknowledged, and does not know for
-//! whom it voted. If it went on as a voter with an empty log, it could elect a leader
+//! whom it voted. If it continued as a voter with an empty log, it could elect a leader
 //! together with a member that is behind: an acknowledged change would be lost. So it
 //! is on probation:
 //!
@@ -51,30 +51,32 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long the reply to a change is waited for before the member asks again. The request or its
-/// reply may be lost, and asking again for a change in progress or made is harmless.
+/// Time after which the member repeats its request for a change. The request or its
+/// reply may be lost, and a repeated request for a change in progress or made is
+/// harmless.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
-/// Members that are asked one after the other: the last known leader, and the one that it names.
+/// Largest number of members that are asked in turn: the last known leader, and the one
+/// that it names.
 const ASKED_MAX: usize = 2;
-/// How long it may take to confirm that it leads.
+/// Timeout for confirming that this member leads.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
-/// Starts that are skipped, as those of the lost store are not known for certain.
+/// Number of start counts that are skipped, because those of the lost store are not
+/// known for certain.
 const STARTS_SKIPPED: u64 = 1000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gate {
     /// The member is a voter again.
     Over,
-    /// It accepts no entries; the member is the last one that sent entries, as the
-    /// leader.
+    /// The member accepts no entries. The value is the last member that sent entries as
+    /// the leader.
     Closed(Option<MemberId>),
-    /// It was removed, and this one led; up to this index its state is to be.
+    /// This leader has removed the member, whose state must reach this index.
     Open(u64, MemberId),
 }
 
-/// Whether this member is on probation.
+/// Probation of a member that lost its store.
 #[derive(Debug)]
 pub(super) struct Probation(Mutex<Gate>);
 
@@ -90,12 +92,12 @@ impl Probation {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It does not vote, and proposes nothing.
+    /// Returns whether the member is on probation: it does not vote and proposes nothing.
     pub(super) fn is_on(&self) -> bool {
         *self.lock() != Gate::Over
     }
 
-    /// The reply to a request that is refused on probation.
+    /// Returns the reply to a request that is refused on probation.
     pub(super) fn refuses<R: AsyncRuntime>(
         &self,
         from: MemberId,
@@ -118,7 +120,7 @@ impl Probation {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Runs until the probation is over, or the engine.
+    /// Runs until the probation or the engine ends.
     pub(super) async fn rejoin(self) {
         while !self.over() {
             let gate = *self.inner.probation.lock();
@@ -139,7 +141,7 @@ impl<R: AsyncRuntime> Engine<R> {
                     let asked = self.others().chain([led]).collect::<BTreeSet<_>>();
                     match self.leader() {
                         Some(leader) => self.ask_to_be_added(leader).await,
-                        // Nobody sends entries to a member that was removed.
+                        // A removed member receives no entries.
                         None => {
                             for other in asked {
                                 self.ask_to_be_added(other).await;
@@ -152,9 +154,9 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// The state has a proposal of this member that it never made in this life, or a later
-    /// one: store and promise file were replaced by older ones, together. From its next
-    /// start on the store counts as lost.
+    /// Checks whether the state has a proposal of this member, with the current start number
+    /// or a later one, that this process did not make. Then store and promise file were
+    /// replaced by older ones together, and from the next start on the store counts as lost.
     pub(super) async fn look_for_the_future(&self) {
         if self.inner.probation.is_on() {
             return;
@@ -185,9 +187,9 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Asks the last known leader for a change, and if it is not the leader any more, the one that
-    /// it names: nobody sends entries to a member that was removed, so a new leader does not make
-    /// itself known to it. Returns the leader that made the change.
+    /// Requests a change from the last known leader, and if that is no longer the leader,
+    /// from the one that it names. A removed member receives no entries, so a new leader
+    /// does not make itself known to it. Returns the leader that made the change.
     async fn ask_for(&self, change: Change, known: MemberId) -> Option<MemberId> {
         let (calls, me) = (&self.inner.calls, self.inner.me);
         let request = Request::<R>::Change(change);

@@ -25,18 +25,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Entries after which those who wait for them are told.
+/// Number of applied entries after which waiting proposers are notified.
 const TELL_ENTRIES_MAX: usize = 64;
-/// How often an arbiter asks the nodes for a newer snapshot, at one time.
+/// Largest number of attempts of an arbiter to fetch a newer snapshot from the nodes,
+/// at one time.
 const FETCHES_MAX: usize = 10;
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
-/// Bytes of the log from which an arbiter builds a snapshot itself, which only other arbiters
-/// would install.
+/// Bytes of the log from which an arbiter builds a snapshot itself, which only other
+/// arbiters would install.
 const KEPT_BYTES_MAX: u64 = 256 << 20;
 /// Largest snapshot without its pieces, bytes.
 pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-/// A snapshot, without the pieces of contents: those are in the store.
+/// A snapshot without the chunks of contents, which are in the store.
 #[derive(Clone)]
 pub struct Picture(pub(super) Arc<Vec<u8>>);
 
@@ -49,7 +50,7 @@ pub(super) struct Image {
     #[serde(with = "serde_bytes")]
     state: Vec<u8>,
     sessions: Sessions,
-    /// The signature of the node that made it.
+    /// Signature of the node that built the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seal: Option<StoredSeal>,
 }
@@ -60,21 +61,21 @@ struct StoredSeal {
     signature: MemberSignature,
 }
 
-/// The signature of a node that had this state, at this place of the log. An arbiter builds no
-/// state that others trust: it stores, and sends, a snapshot that a node signed.
+/// Signature of a node that had this state at this position of the log. An arbiter
+/// builds no state that others trust: it stores and sends a snapshot that a node
+/// signed.
 pub(super) struct SnapshotSeal {
     pub(super) by: MemberId,
     pub(super) signature: MemberSignature,
-    /// What has to be signed.
     pub(super) message: Vec<u8>,
 }
 
-/// How a member gets a snapshot that others install.
+/// Way in which a member gets a snapshot that others install.
 #[derive(Clone)]
 pub(super) enum Sealing {
-    /// A node signs its own.
+    /// A node signs its own snapshots.
     Signs(MemberId, Arc<dyn Signer>),
-    /// An arbiter fetches that of a node.
+    /// An arbiter fetches a node's snapshot.
     Fetches(Calls),
 }
 
@@ -85,7 +86,7 @@ impl Image {
         Ok((state, image.sessions))
     }
 
-    /// A snapshot that the wrong member signed.
+    /// Returns the error for a snapshot that the wrong member signed.
     #[cfg(test)]
     pub(super) fn forged(
         state: &State,
@@ -115,7 +116,8 @@ impl Image {
         })
     }
 
-    /// What a node signs: the place in the log, the voters there, and the state.
+    /// Returns the message that a node signs: the position in the log, the voters there,
+    /// and the state.
     fn message(&self, meta: &SnapshotMeta, cluster: &str) -> Vec<u8> {
         let place = codec::encode(&(&meta.last_log_id, &meta.last_membership));
         let parts = [
@@ -128,13 +130,13 @@ impl Image {
         SNAPSHOT_CONTEXT.iter().copied().chain(parts).collect()
     }
 
-    /// The pieces that a snapshot names.
+    /// Returns the chunks that a snapshot names.
     pub(super) fn chunks(bytes: &[u8]) -> Result<BTreeSet<crate::member::Digest>, io::Error> {
         Ok(Image::decode(bytes)?.0.chunks().collect())
     }
 }
 
-/// The state, and a picture of it for those who look, made when somebody does.
+/// The state, and a shared copy for readers that is made on demand.
 #[derive(Default)]
 struct Live {
     state: State,
@@ -143,17 +145,19 @@ struct Live {
     halted: Option<EngineError>,
     /// The last sender of a message that this program does not understand.
     misunderstood: Option<MemberId>,
-    /// Commands that had no effect, as their author did not sign them; the last such author.
+    /// Number of commands that had no effect because their author did not sign them, and
+    /// the last such author.
     forged: Option<(u64, MemberId)>,
 }
 
-/// The first entry is not applied yet: this member knows nothing of the cluster by its log.
+/// The first entry is not applied yet: this member knows nothing of the cluster from
+/// its log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unfounded;
 
 /// State shared by the replica and the engine.
 pub(super) struct ReplicaState<R: AsyncRuntime> {
-    /// What the disk refused.
+    /// Writes that the disk refused.
     pub(super) silence: Silence,
     live: Mutex<Live>,
     applied: WatchReceiverOf<Types<R>, u64>,
@@ -178,7 +182,6 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of now.
     pub(super) fn state(&self) -> Arc<State> {
         let mut live = self.live();
         let Live { state, shared, .. } = &mut *live;
@@ -187,7 +190,8 @@ impl<R: AsyncRuntime> ReplicaState<R> {
             .clone()
     }
 
-    /// The kind of a member; the error says that the cluster is not founded here.
+    /// Returns the kind of a member; the error means that the cluster is not founded
+    /// here.
     pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<Kind>, Unfounded> {
         let live = self.live();
         match live.state.founded() {
@@ -196,17 +200,16 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         }
     }
 
-    /// Returns notifications of changes.
     pub(super) fn changes(&self) -> WatchReceiverOf<Types<R>, u64> {
         self.applied.clone()
     }
 
-    /// Why it has stopped.
+    /// Returns the reason why the replica has stopped.
     pub(super) fn halted(&self) -> Option<EngineError> {
         self.live().halted.clone()
     }
 
-    /// The highest start of a member that proposed something.
+    /// Returns the highest start with which a member proposed anything.
     pub(super) fn start_of(&self, member: MemberId) -> u64 {
         self.live().sessions.start_of(member)
     }
@@ -216,34 +219,36 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live().misunderstood
     }
 
-    /// Commands without the signature of their author, and the last author that was named.
+    /// Returns the number of commands without the signature of their author, and the last
+    /// author that was named.
     pub(super) fn forged(&self) -> Option<(u64, MemberId)> {
         self.live().forged
     }
 
-    /// The last snapshot is one that others do not install from an arbiter.
+    /// Returns whether others refuse to install the last snapshot from an arbiter,
+    /// because no node signed it.
     pub(super) fn is_unsealed(&self) -> bool {
         self.unsealed.load(Ordering::Relaxed)
     }
 
-    /// A member said what this program does not understand.
+    /// Records a member that sent a message which this program does not understand.
     pub(super) fn misunderstand(&self, member: MemberId) {
         self.live().misunderstood = Some(member);
     }
 
-    /// The store failed: it goes no further.
+    /// Stops the replica because the store failed.
     fn halted_by(&self, error: StoreError) -> io::Error {
         self.halt(EngineError::Store(error.clone()));
         to_io(error)
     }
 
-    /// It goes no further. The first reason counts.
+    /// Stops the replica. The first reason is kept.
     pub(super) fn halt(&self, why: EngineError) {
         self.live().halted.get_or_insert(why);
     }
 }
 
-/// The replica.
+/// State machine for openraft: applies committed entries and installs snapshots.
 pub struct Replica<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
@@ -253,7 +258,7 @@ pub struct Replica<R: AsyncRuntime> {
 }
 
 impl<R: AsyncRuntime> Replica<R> {
-    /// With what the last snapshot has; openraft brings the entries behind it.
+    /// Opens the replica with the last snapshot; openraft brings the entries behind it.
     pub(super) async fn open(
         store: Store,
         shared: Arc<ReplicaState<R>>,
@@ -292,7 +297,7 @@ impl<R: AsyncRuntime> Replica<R> {
     }
 
     /// Sends the results to the proposers, then notifies all others of the change. In
-    /// this order, because proposers wait, and the others take their time.
+    /// this order, because proposers wait and the others have time.
     fn tell(&self, untold: &mut PendingReplies<R>) {
         for (responder, answer) in untold.drain(..) {
             responder.send(answer);
@@ -305,8 +310,8 @@ impl<R: AsyncRuntime> Replica<R> {
 
     async fn apply_one(&mut self, entry: Entry) -> Result<Answer, io::Error> {
         let id = entry.log_id;
-        // One that is left out would make this member's state another one than the
-        // others': that is worse than to stop.
+        // Skipping an entry would make this member's state differ from the others', which
+        // is worse than stopping.
         assert!(
             self.applied.is_none_or(|last| last.index + 1 == id.index),
             "entry {} does not follow the last stored entry",
@@ -331,8 +336,8 @@ impl<R: AsyncRuntime> Replica<R> {
     ) -> Result<Answer, io::Error> {
         let answer = {
             let mut live = self.shared.live();
-            // Before anything else looks at it: neither the tickets of another member nor the
-            // state may depend on what a stranger wrote.
+            // Checked first: neither the tickets of another member nor the state may depend
+            // on a stranger's entry.
             if let Err(refusal) = live.state.check_author(&proposed) {
                 let count = live.forged.map_or(0, |(count, _)| count);
                 live.forged = Some((count.saturating_add(1), proposed.command.from));
@@ -356,7 +361,7 @@ impl<R: AsyncRuntime> Replica<R> {
             live.shared = None;
             let answer = live.state.apply(command);
             live.sessions.answered(ticket, &answer);
-            // What may go is found by what a snapshot names.
+            // A snapshot names the chunks to keep; all others are found by that.
             drop(live.state.take_dropped());
             if matches!(command.body, Body::Remove { .. }) {
                 let live = &mut *live;
@@ -377,7 +382,7 @@ impl<R: AsyncRuntime> Replica<R> {
     }
 }
 
-/// Answers of entries that were taken in and whose proposers are not told yet.
+/// Results of applied entries whose proposers are not notified yet.
 type PendingReplies<R> = Vec<(ApplyResponder<Types<R>>, Answer)>;
 
 impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
@@ -455,7 +460,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
     }
 }
 
-/// Makes a snapshot of the state as it was.
+/// Builds a snapshot of an earlier state.
 pub struct Builder<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
@@ -483,7 +488,7 @@ impl<R: AsyncRuntime> Builder<R> {
         Ok(codec::encode(&image))
     }
 
-    /// The newest snapshot of a node that is newer than the one here.
+    /// Fetches the newest snapshot of a node that is newer than the local one.
     async fn fetch(&self) -> Option<(SnapshotMeta, Vec<u8>)> {
         let Sealing::Fetches(calls) = &self.sealing else {
             return None;
@@ -508,14 +513,15 @@ impl<R: AsyncRuntime> Builder<R> {
         None
     }
 
-    /// An arbiter keeps its log until a node has given it a snapshot that others install from it.
+    /// Returns whether an arbiter keeps its log because no node has given it a snapshot
+    /// that others install from it.
     fn waits_for_node(&self) -> bool {
         matches!(self.sealing, Sealing::Fetches(_))
             && self.state.requires_signatures()
             && self.store.grown() < KEPT_BYTES_MAX
     }
 
-    /// The snapshot that there is: to openraft that is no progress.
+    /// Returns the existing snapshot: to openraft that is no progress.
     async fn present(&self) -> Result<SnapshotOf<Types<R>, Picture>, io::Error> {
         self.shared.unsealed.store(true, Ordering::Relaxed);
         let store = &self.store;

@@ -1,5 +1,5 @@
-//! What a member may ask of the others, by its kind. An arbiter leads only until a node can, so
-//! its requests as a leader are restricted to what that takes.
+//! Requests that each kind of member may send. An arbiter leads only until a node can, so its
+//! requests as a leader are restricted to what that takes.
 //!
 //! A thief of an arbiter's keys can send any message in its name. These checks and
 //! [`crate::state::State::check_author`] limit an arbiter to this:
@@ -27,16 +27,16 @@ use std::collections::BTreeSet;
 const SEARCHED_BYTES_MAX: usize = 1 << 20;
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Whether a member is known here to be a node.
+    /// Returns whether this member knows the other one to be a node.
     pub(super) fn is_node(&self, member: MemberId) -> bool {
         match self.inner.shared.kind_of(member) {
             Ok(kind) => kind == Some(Kind::Node),
-            // As the member that admitted this one said.
+            // As listed by the member that admitted this one.
             Err(Unfounded) => self.inner.settings.nodes.contains(&member),
         }
     }
 
-    /// The reply to a request that its sender may not make.
+    /// Returns the reply to a request that its sender may not make.
     pub(super) async fn refuse_without_right(
         &self,
         from: MemberId,
@@ -61,7 +61,7 @@ impl<R: AsyncRuntime> Engine<R> {
             Request::Propose(proposed) => {
                 proposed.ticket.member != from
                     || proposed.command.from != from
-                    // A newer state here could know of signatures, or of another key.
+                    // A newer local state could require signatures, or know another key.
                     || (proposed.is_signed() && self.state().check_author(proposed).is_err())
             }
             Request::Change(change) => !self.is_node(from) && !is_of_itself(from, *change),
@@ -76,9 +76,9 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.calls.is_plausible(vote)
     }
 
-    /// Whether a member is followed as the leader of its term. A node is. An arbiter may say that
-    /// it was elected, and nobody can verify the votes of others: it is followed by those
-    /// that voted for it themselves, or that hear no other leader.
+    /// Returns whether a member is followed as the leader of its term. A node is. An
+    /// arbiter may claim to be elected, and nobody can verify the votes of others. So
+    /// only members that voted for the arbiter or that hear no other leader follow it.
     fn may_lead(&self, from: MemberId, vote: &Vote) -> bool {
         if self.is_node(from) {
             return true;
@@ -87,7 +87,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return false;
         }
         let own = self.inner.store.vote();
-        // Raft answers with its newer vote and appends nothing.
+        // Raft responds with its newer vote and appends nothing.
         if own.is_some_and(|own| own > *vote || own.leader_id == vote.leader_id) {
             return true;
         }
@@ -97,12 +97,12 @@ impl<R: AsyncRuntime> Engine<R> {
         !leads && self.inner.election.silent_for() >= lease
     }
 
-    /// Whether entries may be appended that an arbiter sends.
+    /// Returns whether the entries that an arbiter sends may be appended.
     async fn may_append(&self, from: MemberId, request: &AppendEntriesRequest<Types<R>>) -> bool {
         if self.is_node(from) {
             return true;
         }
-        // An entry that is agreed on is never replaced.
+        // A committed entry is never replaced.
         let committed = {
             let receiver = self.inner.raft.metrics();
             let metrics = receiver.borrow_watched();
@@ -119,7 +119,7 @@ impl<R: AsyncRuntime> Engine<R> {
             let EntryPayload::Membership(membership) = &entry.payload else {
                 continue;
             };
-            // This member has it already.
+            // This member already has the entry.
             if Some(entry.log_id.index) <= committed.map(|id| id.index) {
                 continue;
             }
@@ -135,7 +135,8 @@ impl<R: AsyncRuntime> Engine<R> {
         true
     }
 
-    /// Whether all of these are members, or are admitted by an entry that is not applied yet.
+    /// Returns whether all of these are members, or are admitted by an entry that is not
+    /// applied yet.
     async fn are_members(&self, members: &BTreeSet<MemberId>, before: &[Entry]) -> bool {
         let state = self.state();
         let mut unknown = members.clone();
@@ -166,14 +167,14 @@ impl<R: AsyncRuntime> Engine<R> {
         unknown.is_empty()
     }
 
-    /// Whether a snapshot may be installed that this member sends: it is a node, or a node
-    /// signed the snapshot.
+    /// Returns whether a snapshot from this member may be installed: the member is a
+    /// node, or a node signed the snapshot.
     pub(super) fn may_install(&self, from: MemberId, seal: Option<&SnapshotSeal>) -> bool {
         if self.is_node(from) {
             return true;
         }
         let state = self.state();
-        // Nodes sign their snapshots from then on.
+        // Nodes sign their snapshots once signatures are required.
         if state.founded() && !state.requires_signatures() {
             return true;
         }
@@ -183,7 +184,8 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 }
 
-/// A member that lost its store asks to be removed from the voters, and to be added again.
+/// Returns whether a member requests a change of itself: a member that lost its store
+/// asks to be removed from the voters, and to be added again.
 fn is_of_itself(from: MemberId, change: Change) -> bool {
     match change {
         Change::Add(member) | Change::Drop(member) => member == from,

@@ -19,12 +19,11 @@ use std::time::Duration;
 
 /// Bytes of the image in one message.
 const PIECE_BYTES_MAX: usize = 256 << 10;
-/// How long one message may wait for its answer; the last one waits for the disk.
+/// Timeout of one message; the response to the last one waits for the disk.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How often a member may say that pieces are missing.
+/// Largest number of times that a member may report missing chunks.
 const ROUNDS_MAX: usize = 64;
 
-/// Sends a snapshot.
 pub(super) async fn snapshot<R: AsyncRuntime>(
     calls: &Calls,
     store: &Store,
@@ -42,7 +41,7 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
     };
     match part::<R>(calls, to, begin).await? {
         Reply::Next => {}
-        // Its vote is a newer one, which openraft is to see.
+        // The receiver has a newer vote, which openraft must see.
         Reply::Installed(response) => return Ok(response),
         _ => return Err(nonsense()),
     }
@@ -70,7 +69,7 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
     Err(nonsense())
 }
 
-/// The reply with a piece of the snapshot that is here, from this offset.
+/// Returns the reply with a piece of the local snapshot, from this offset.
 pub(super) async fn piece<R: AsyncRuntime>(
     store: &Store,
     of: Option<Digest>,
@@ -125,8 +124,8 @@ async fn chunk<R: AsyncRuntime>(
     of: Digest,
     digest: Digest,
 ) -> Result<(), StreamingError<Types<R>>> {
-    // A piece that is not here went with a newer snapshot: openraft begins again,
-    // with that one.
+    // A missing chunk was deleted after a newer snapshot: openraft restarts with that
+    // one.
     let bytes = match ask::<R, _>(|done| store.chunk(digest, done)).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Err(nonsense()),

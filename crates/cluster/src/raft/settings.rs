@@ -6,37 +6,39 @@ use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-/// Entries in one message to another member.
+/// Largest number of entries in one message to another member.
 const PAYLOAD_ENTRIES_MAX: u64 = 128;
-/// Proposals that may wait for openraft.
+/// Largest number of proposals that wait for openraft.
 const QUEUE_MAX: u64 = 1024;
 
-/// Times and sizes. [`Settings::default`] is what members of one site use.
+/// Times and sizes. [`Settings::default`] fits members of one site.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How often the leader says that it is there. An answer that takes longer is lost,
-    /// and a leader that nobody writes to is confirmed by these answers alone: members
-    /// may be this far from each other.
+    /// Heartbeat interval of the leader. Responses that take longer are lost, and they
+    /// alone confirm a leader without writes. So the interval bounds the round-trip time
+    /// between members.
     pub heartbeat: Duration,
-    /// A follower stands for election when it has not heard from a leader for
-    /// [`Settings::election_max`] and a time between these two. Shorter than twice
-    /// the heartbeat makes no sense. A vote that takes longer than this is lost.
+    /// Shortest election timeout. A follower stands for election when it has not heard
+    /// from a leader for [`Settings::election_max`] plus a random time between the two
+    /// settings. It must be at least twice the heartbeat. A vote that takes longer than
+    /// this is lost.
     pub election_min: Duration,
-    /// See [`Settings::election_min`]; also how long a follower that heard from the
-    /// leader votes for nobody else, unless it knows that the leader is lost.
+    /// See [`Settings::election_min`]. For as long, a follower that heard from the leader
+    /// votes for no other member, unless it knows that the leader is lost.
     pub election_max: Duration,
-    /// How long a proposal is tried again.
+    /// Duration for which a proposal is retried.
     pub propose_limit: Duration,
-    /// Entries between snapshots.
+    /// Number of entries after which a new snapshot is built.
     pub snapshot_entries: u64,
     /// Bytes of entries between snapshots.
     pub snapshot_bytes: u64,
-    /// Entries that stay behind a snapshot, for those who are a little behind.
+    /// Number of entries that are kept behind a snapshot, for members that are slightly
+    /// behind.
     pub keep_entries: u64,
-    /// The nodes of the cluster, as this member knew them when it was started: by these it knows
+    /// Nodes of the cluster, as this member knew them at its start. By these it knows
     /// whom to follow before it has a log.
     pub nodes: BTreeSet<MemberId>,
-    /// Seconds since 1970, for what is shown of a command.
+    /// Returns seconds since 1970, for the displayed time of a command.
     pub clock: fn() -> i64,
 }
 
@@ -55,7 +57,7 @@ impl Default for Settings {
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(300),
             propose_limit: Duration::from_secs(5),
-            // A longer log stands deeper in the file, and each write takes longer.
+            // A longer log is deeper in the file, and each write takes longer.
             snapshot_entries: 512,
             snapshot_bytes: 16 << 20,
             keep_entries: 512,
@@ -66,7 +68,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// As openraft wants them.
+    /// Returns the settings in openraft's form.
     pub(super) fn config(&self, kind: Kind, votes: bool) -> Result<Config, EngineError> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Config {
@@ -83,12 +85,12 @@ impl Settings {
             // Followers get entries while the leader writes them to its own disk.
             broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
-            // When an arbiter stands is decided in `election`.
-            // A member whose store was lost does not stand before it is a voter again.
+            // `election` decides when an arbiter stands. A member whose store was lost does
+            // not stand before it is a voter again.
             enable_elect: kind == Kind::Node && votes,
-            // A follower that was restored from a backup is noticed by `pipeline`.
+            // `pipeline` detects a follower that was restored from a backup.
             allow_log_reversion: Some(true),
-            // One that was restarted has a state that may lack what it told.
+            // The state of a restarted leader may lack entries that it reported.
             enable_leader_restore: Some(false),
             backoff: "20ms 40ms 80ms ..200ms".to_owned(),
             ..Config::default()

@@ -1,14 +1,15 @@
-//! A member whose disk refuses writes is a **silent voter**: it acknowledges nothing, grants no
-//! vote and does not stand for election. It goes on hearing the leader, so that it is a client of
-//! the others: its leases are renewed. Its state follows as long as the leader stays the same one
-//! and memory allows. Another leader has to hear first what this member has stored, so the state
-//! stays as it was: the member keeps the leases that it has, and gets no other ones.
+//! A member whose disk refuses writes is a **silent voter**: it acknowledges nothing,
+//! grants no vote and does not stand for election. It still hears the leader and
+//! remains a client of the others: its leases are renewed. Its state follows as long as
+//! the leader stays the same and memory allows. A new leader must first learn what this
+//! member has stored, so the state does not advance: the member keeps the leases that
+//! it has, and gets no other ones.
 //!
-//! openraft waits for each vote to be saved before it does anything else: if the disk refuses a
-//! vote, it would hear no leader. So [`super::store_io`] lets each vote pass, also that of an
-//! election of its own which the member began before it knew of its disk, and counts it as unsaved.
-//! Until it is saved, no reply leaves this member that a leader or a candidate could count, and
-//! it asks nobody for a vote.
+//! openraft waits until each vote is saved before it does anything else: if the disk
+//! refused a vote, it would hear no leader. So [`super::store_io`] reports each vote as
+//! saved and counts it as unsaved. That includes the vote of an election that the
+//! member began before it knew of its disk. Until the vote is saved, no reply leaves
+//! this member that a leader or a candidate could count, and it requests no votes.
 
 use crate::log::{LogId, Types};
 use crate::member::Kind;
@@ -22,21 +23,22 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long a message with entries is waited for, where the disk refuses them.
+/// Longest wait for a message with entries while the disk refuses them.
 pub(super) const REFUSED_LIMIT: Duration = Duration::from_millis(50);
-/// Bytes of entries that wait for the disk, from which no more are taken.
+/// Bytes of entries waiting for the disk beyond which no more are accepted.
 const WAITING_BYTES_MAX: usize = 2 << 20;
 
-/// What a silent voter has not stored.
+/// Entries and votes that a silent voter has not stored.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// Votes that openraft takes for saved.
+    /// Number of votes that openraft regards as saved and that are not.
     unsaved: AtomicU64,
-    /// The newest entry and commit that openraft was given since the disk refuses.
+    /// Newest entry and commit index that openraft received since the disk refuses
+    /// writes.
     given: Mutex<News>,
 }
 
-/// What a message tells.
+/// Contents of a message that may be new to this member.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
     last: Option<LogId>,
@@ -44,7 +46,7 @@ struct News {
 }
 
 impl Silence {
-    /// openraft takes a vote for saved.
+    /// Counts a vote that openraft regards as saved.
     pub(super) fn passed(&self) {
         self.unsaved.fetch_add(1, Ordering::SeqCst);
     }
@@ -54,7 +56,8 @@ impl Silence {
         self.unsaved.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Whether a member with this store acknowledges nothing: its disk refuses writes.
+    /// Returns whether a member with this store acknowledges nothing because its disk
+    /// refuses writes.
     pub(super) fn is_on(&self, store: &Store) -> bool {
         self.has_unsaved() || store.refused().is_some()
     }
@@ -63,7 +66,8 @@ impl Silence {
         self.unsaved.load(Ordering::SeqCst) > 0
     }
 
-    /// Returns whether a message tells more than those before it, and takes note of it.
+    /// Returns whether a message contains more than those before it, and remembers its
+    /// contents.
     fn take(&self, news: News) -> bool {
         let mut given = lock(&self.given);
         let newer = news.last > given.last || news.commit > given.commit;
@@ -78,12 +82,12 @@ impl Silence {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Whether this member acknowledges nothing: its disk refuses writes.
+    /// Returns whether this member acknowledges nothing because its disk refuses writes.
     pub(super) fn is_silent(&self) -> bool {
         self.inner.shared.silence.is_on(&self.inner.store)
     }
 
-    /// The reply to a request that a silent voter does not look at.
+    /// Returns the reply to a request that a silent voter does not process.
     pub(super) fn refuses_silently(&self, request: &Request<R>) -> Option<Reply<R>> {
         if !self.is_silent() {
             self.inner.shared.silence.forget();
@@ -103,9 +107,10 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    /// Whether a message tells something that is not known here. openraft keeps what it has to
-    /// answer until the disk has all before it, so heartbeats alone are not given to it. That of
-    /// another leader than it follows is: there is a new one, or one who has to hear of a later
+    /// Returns whether a message contains anything that this member does not know.
+    /// openraft holds its responses until the disk has all earlier entries, so a mere
+    /// heartbeat is not passed to it. A message of a leader that this member does not
+    /// follow is always passed on: either that leader is new, or it must learn of a later
     /// candidate.
     fn brings_news(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
         if self.inner.store.vote() != Some(request.vote) {
@@ -119,11 +124,12 @@ impl<R: AsyncRuntime> Engine<R> {
             })
     }
 
-    /// Withholds a reply that the asker would take for stored.
+    /// Withholds a reply that the receiver would take as an acknowledgement of stored
+    /// data.
     pub(super) fn withhold(&self, reply: Reply<R>) -> Reply<R> {
         match reply {
-            // There is a later candidate: that is true whatever is saved here, and a leader that
-            // does not learn of it is not heard here any more.
+            // A later candidate exists whether or not its vote is saved here. A leader that
+            // does not learn of it would no longer be followed here.
             Reply::Append(AppendEntriesResponse::HigherVote(_)) => reply,
             Reply::Append(_) | Reply::Vote(_) | Reply::Installed(_) | Reply::Transfer(_)
                 if self.inner.shared.silence.has_unsaved() =>

@@ -1,5 +1,5 @@
-//! The store as openraft asks it: what it does with a callback is waited for without
-//! holding the thread.
+//! Adapter of the store for openraft: waits for the store's callbacks without blocking
+//! the thread.
 
 use crate::log::{Entry, LogId, Types, Vote};
 use crate::raft::error::EngineError;
@@ -15,37 +15,37 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of entries in one message to another member; one entry may be more.
+/// Bytes of entries in one message to another member; a single entry may be larger.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
-/// Bytes of entries that are read at once to be taken in.
+/// Bytes of entries that are read at once to be applied.
 const READ_BYTES_MAX: usize = 512 << 10;
-/// Bytes of entries in memory from which an append waits until it is on disk.
+/// Bytes of entries in memory beyond which an append waits until it is on disk.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
-/// How often a vote that is being saved looks whether the disk refuses it.
+/// Interval at which a pending vote checks whether the disk refuses it.
 const REFUSED_LOOK: Duration = Duration::from_millis(20);
 
 /// The callback for the result of a store operation.
 pub(super) type Callback<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
-/// Asks the store for something and waits until it is done.
+/// Calls the store and waits for its callback.
 pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
     start: impl FnOnce(Callback<T>),
 ) -> Result<T, StoreError> {
     let (tell, told) = R::Oneshot::channel();
     start(Box::new(move |result| {
-        // Nobody waits any more: what was asked for is done nevertheless.
+        // If the caller has gone, the operation is executed nevertheless.
         let _ = tell.send(result);
     }));
     told.await.unwrap_or(Err(StoreError::Ended))
 }
 
-/// As openraft wants it.
+/// Converts an error to the type that openraft expects.
 pub(super) fn to_io(error: StoreError) -> io::Error {
     io::Error::other(error)
 }
 
-/// The log.
+/// Log storage for openraft.
 pub struct Log<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
@@ -62,8 +62,8 @@ impl<R: AsyncRuntime> Log<R> {
             .map_err(|error| self.failed(error))
     }
 
-    /// Lets openraft go on while a vote waits for a disk that refuses it:
-    /// see [`super::silent`].
+    /// Lets openraft continue while a vote waits for a disk that refuses it: see
+    /// [`super::silent`].
     fn pass(&self, saving: impl Future<Output = Result<(), StoreError>> + Send + 'static) {
         let shared = self.shared.clone();
         shared.silence.passed();
@@ -114,7 +114,7 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
             };
             let after = match (batch.first(), batch.last()) {
                 (Some(first), Some(last)) if first.log_id.index == next => last.log_id.index + 1,
-                // What is taken in has been agreed on, so it is here, or was damaged.
+                // Entries to apply are committed, so a missing one means damage.
                 _ => {
                     let hole = log.failed(log.store.hole(next));
                     return Some((vec![Err(hole)], (log, end)));
@@ -134,7 +134,7 @@ impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
     ) -> Result<Vec<Entry>, io::Error> {
         let (start, end) = ends(&range);
         let mut all = self.read(start, end, usize::MAX).await?;
-        // What is in memory while the disk is read may go to disk meanwhile.
+        // Entries in memory may be written to disk while the disk is read.
         while let Some(last) = all.last() {
             let next = last.log_id.index + 1;
             let more = self.read(next, end, usize::MAX).await?;
@@ -230,8 +230,8 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
         Ok(())
     }
 
-    // Both are done before whatever is written next, and what is written next says
-    // when it failed.
+    // Both operations complete before any later write, and the later write reports their
+    // failure.
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         self.store.truncate_after(last, Box::new(|_| ()));
         Ok(())

@@ -1,4 +1,5 @@
-//! Keys of members in tests: always the same for a number, so that a seed replays its history.
+//! Keys of members in tests: always the same for a number, so that a seed replays its
+//! history.
 
 use crate::authority::MemberKey;
 use crate::log::{MemberSignature, Signer, SigningError};
@@ -20,7 +21,7 @@ pub(crate) fn key(member: MemberId) -> MemberKey {
     MemberKey::from_pkcs8(pkcs8.as_ref()).expect("it was just written")
 }
 
-/// What the cluster knows this member by.
+/// Returns the certificate digest by which the cluster knows this member.
 pub(crate) fn certificate(member: MemberId) -> Digest {
     key(member).digest()
 }

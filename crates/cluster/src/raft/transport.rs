@@ -1,5 +1,5 @@
-//! How the engine reaches other members. The wire answers it in the role, tests with
-//! channels and simulated links.
+//! Interface through which the engine reaches other members. In the role the wire
+//! implements it; in tests, channels and simulated links do.
 
 use crate::log::Vote;
 use crate::member::MemberId;
@@ -9,37 +9,38 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest message that the engine gives to a transport, bytes: a payload of entries
-/// and what stands around it.
+/// Largest message that the engine gives to a transport, bytes: entries and their
+/// envelope.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Why a call has no answer.
+/// Reason why a call has no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
-    /// There is no way to the member now; it did not get the call.
+    /// There is no route to the member now; it did not get the call.
     #[error("no route to the member")]
     Unreachable,
-    /// No answer within the limit; it may have got the call.
+    /// The call timed out; the member may have got it.
     #[error("the member did not respond in time")]
     Timeout,
-    /// The connection ended before the answer; it may have got the call.
+    /// The connection ended before the response; the member may have got the call.
     #[error("the connection ended before the reply")]
     Closed,
-    /// The member takes no calls of ours: it is not known to it, or was removed.
+    /// The member refuses calls of this one: it does not know this member, or the cluster
+    /// removed it.
     #[error("the member refuses calls of this member")]
     Refused,
 }
 
 impl CallError {
-    /// Whether the other one may have got the call.
+    /// Returns whether the receiver may have got the call.
     pub fn may_have_arrived(self) -> bool {
         matches!(self, CallError::Timeout | CallError::Closed)
     }
 }
 
-/// A way to other members.
+/// Transport to other members.
 pub trait Transport: Clone + Send + Sync + 'static {
-    /// Asks a member; its [`crate::raft::Engine::handle`] answers.
+    /// Calls a member, whose [`crate::raft::Engine::handle`] responds.
     fn call(
         &self,
         to: MemberId,
@@ -48,10 +49,9 @@ pub trait Transport: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
 }
 
-/// An answer that is under way.
 type Pending = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>>;
 
-/// A transport whose kind is forgotten, so that the engine need not carry it.
+/// A transport with its type erased, so that the engine is not generic over it.
 trait AnyTransport: Send + Sync {
     fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> Pending;
 }
@@ -96,7 +96,7 @@ impl Calls {
         self.transport.call(to, bytes, limit)
     }
 
-    /// Whether the term of a vote can be that of a member that follows the protocol.
+    /// Returns whether a member that follows the protocol can send a vote with this term.
     pub(super) fn is_plausible(&self, vote: &Vote) -> bool {
         let own = self.store.as_ref().and_then(Store::vote);
         let term = own.map_or(0, |own| own.leader_id.term);

@@ -15,19 +15,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long the machine may take with a version before it counts as refused.
+/// Timeout of loading a version; the machine counts as refusing it afterwards.
 const MACHINE_LIMIT: Duration = Duration::from_secs(60);
 /// Timeout of a health report.
 const HEALTH_LIMIT: Duration = Duration::from_secs(3);
-/// How often it is looked whether the leader is heard while something else is done.
+/// Interval at which the leader's silence is checked during another task.
 const SILENCE_LOOK: Duration = Duration::from_millis(100);
-/// Between two looks at the disk for pieces that were not there.
+/// Pause between two checks of the disk for missing chunks.
 const MISSING_PAUSE: Duration = Duration::from_millis(200);
-/// How often that is looked.
+/// Largest number of these checks.
 const MISSING_LOOKS: u32 = 25;
-/// Time between two tries to keep a version that the disk did not take.
+/// Pause between two attempts to save a version that the disk refused.
 const KEEP_AGAIN_MS: u64 = 2_000;
-/// Rest after a task that could not be done, so that none is tried without end.
+/// Pause after a failed task, so that the agent does not retry in a tight loop.
 const REST: Duration = Duration::from_millis(500);
 
 /// Runs until the role ends. `went_back` receives the machine's own rollbacks.
@@ -51,7 +51,8 @@ pub(super) async fn run<M: Machine, N: Network>(
         worker.tell();
         let now_ms = worker.shared.now_ms();
         worker.keep_again(now_ms);
-        // A node that never heard of a leader since its start serves what it accepted.
+        // A node that has not heard of a leader since its start serves the version that it
+        // accepted.
         let silence_ms = worker.shared.silence_ms();
         let state = worker.shared.engine.state();
         let disk_stuck_ms = worker.shared.disk_stuck_ms();
@@ -63,7 +64,7 @@ pub(super) async fn run<M: Machine, N: Network>(
             worker.work(task).await;
             continue;
         }
-        // Nobody holds it while it waits, so that the next command need not copy it.
+        // Released while waiting, so that the next command need not copy the state.
         drop(state);
         let wake = worker.agent.wake_at(now_ms).saturating_sub(now_ms);
         tokio::select! {
@@ -79,15 +80,15 @@ pub(super) async fn run<M: Machine, N: Network>(
 
 struct Worker<M: Machine, N: Network> {
     agent: Agent,
-    /// The files that were opened last: a version is checked, then served, then kept.
+    /// Files decrypted last: a version is checked, then served, then saved.
     last: Option<Arc<FileSet>>,
-    /// The accepted version that the disk did not take, and when to try again.
+    /// Accepted version that the disk refused, and the time of the next attempt.
     unkept: Option<(Arc<FileSet>, u64)>,
     shared: Arc<RoleState<M, N>>,
 }
 
 impl<M: Machine, N: Network> Worker<M, N> {
-    /// Publishes its state to the other tasks of this member.
+    /// Publishes the agent's state to the other tasks of this member.
     fn tell(&self) {
         let mut serving = self.shared.serving();
         serving.version = self.agent.serves();
@@ -102,14 +103,14 @@ impl<M: Machine, N: Network> Worker<M, N> {
                     Ok(set) => limited(self.shared.machine.check(set)).await,
                     Err(verdict) => verdict,
                 };
-                // As it is now: who tries it first depends on it.
+                // Current health, because the choice of the canary depends on it.
                 let health = self.health().await;
                 let owned = health.map(|health| health.addresses_owned);
                 self.agent.checked(version, &verdict, owned);
             }
             Task::Sample { probe } => {
-                // Who has not heard from the leader for too long goes back at once,
-                // whatever a frontend waits for.
+                // A node that has not heard from the leader for too long rolls back at once,
+                // even if it waits for a frontend.
                 let too_silent = too_silent(self.shared.clone(), self.agent.on_trial());
                 tokio::select! {
                     () = self.sample(probe) => {}
@@ -140,7 +141,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
                 let serving = self.shared.machine.serve(set.clone(), trial);
                 let served = timeout(MACHINE_LIMIT, serving).await;
                 if served.is_err() && trial {
-                    // It may still be served, without anyone knowing about it: then it is
+                    // The machine may still serve the version without anyone knowing: so it is
                     // rolled back. The request itself remains.
                     let _ = timeout(REST, self.shared.machine.revert()).await;
                 }
@@ -159,7 +160,8 @@ impl<M: Machine, N: Network> Worker<M, N> {
     }
 
     async fn accept(&mut self, version: VersionId) {
-        // The disk first: who dies in between starts with it.
+        // The disk comes first: if the process dies in between, the machine starts with
+        // this version.
         let kept = match self.files(version).await {
             Ok(set) => {
                 self.keep(&set);
@@ -172,8 +174,8 @@ impl<M: Machine, N: Network> Worker<M, N> {
         self.agent.kept(version, &verdict);
     }
 
-    /// Writes the accepted version to disk. If the disk fails, the status shows it, the version
-    /// is served nevertheless, and it is tried again.
+    /// Writes the accepted version to disk. If the disk fails, the status reports it, the
+    /// version is served nevertheless, and the write is retried.
     fn keep(&mut self, set: &Arc<FileSet>) {
         let written = self.shared.directory.write_accepted(set);
         let kept = written.map_err(|error| error.to_string()).and_then(|()| {
@@ -197,11 +199,12 @@ impl<M: Machine, N: Network> Worker<M, N> {
         self.shared.serving().unkept = words;
     }
 
-    /// Tries again to keep the accepted version, if the disk did not take it and it is time.
+    /// Retries to save the accepted version, if the disk refused it and the pause is
+    /// over.
     fn keep_again(&mut self, now_ms: u64) {
         let due = self.unkept.take_if(|(_, again_ms)| *again_ms <= now_ms);
         if let Some((set, again_ms)) = due {
-            // It stays until it is kept, so that the end of the trouble is noted.
+            // Remembered until it is saved, so that the end of the problem is logged.
             self.unkept = Some((set.clone(), again_ms));
             self.keep(&set);
         }
@@ -272,7 +275,8 @@ impl<M: Machine, N: Network> Worker<M, N> {
     }
 }
 
-/// Ends when a node that tries a version is to go back from it.
+/// Returns when a node that serves a candidate must roll back because the leader is
+/// silent.
 async fn too_silent<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, on_trial: bool) {
     loop {
         tokio::time::sleep(SILENCE_LOOK).await;
@@ -302,7 +306,7 @@ fn no_answer() -> Verdict {
 fn probes(answers: Vec<(String, Answered)>) -> Probes {
     let probe = |answered| match answered {
         Answered::Status(status) => Probe::Answered { status },
-        // It took the connection, which is all that can be asked of it.
+        // The listener accepted the connection, and nothing more can be verified.
         Answered::Connected => Probe::Answered { status: 200 },
         Answered::Failed | Answered::Silent => Probe::Silent,
     };

@@ -19,29 +19,27 @@ use tokio::time::Instant;
 
 /// Maximum number of content chunks in transit.
 const PIECES_AT_ONCE: usize = 4;
-/// Times that pieces are sent again which others dropped meanwhile.
+/// Largest number of times that chunks are sent again because other members dropped
+/// them.
 const SENDS_MAX: usize = 3;
-/// How often the outcome of a version is checked.
+/// Interval at which the outcome of a version is checked.
 const LOOK: Duration = Duration::from_millis(100);
 /// Maximum interval between progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// After this time without a majority, the outcome of a version is reported as unknown.
 const FROZEN_FOR: Duration = Duration::from_secs(30);
 
-/// Why there was no change.
+/// Reason why a change was not applied.
 #[derive(Debug)]
 pub(super) enum NotApplied {
-    /// The cluster refused it.
     Refused(Refusal),
-    /// No result.
     Propose(ProposeError),
-    /// Its files could not be sealed.
+    /// The files could not be encrypted.
     Contents(contents::ContentError),
-    /// This member has no keys.
+    /// This member has no content keys, because it is an arbiter.
     Arbiter,
     /// There is no such version.
     NoVersion(VersionId),
-    /// An unexpected result.
     Strange,
 }
 
@@ -97,15 +95,14 @@ impl From<ProposeError> for NotApplied {
 
 /// The outcome of a version.
 pub(super) enum VersionOutcome {
-    /// Accepted.
     Accepted,
-    /// It was refused: no node ever served it, or the cluster never accepted it.
+    /// The version was refused: no node ever served it, or the cluster never accepted it.
     Refused(String),
     /// Nodes served it as a candidate, and it was rolled back.
     TakenBack(String),
-    /// It serves everywhere and waits to be confirmed.
+    /// The version serves everywhere and waits for confirmation.
     Waits(u64),
-    /// It cannot be known for want of a majority.
+    /// The outcome is unknown because there is no majority.
     Frozen,
 }
 
@@ -175,7 +172,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
                 Ok(Answer::Refused(Refusal::Incomplete { .. })) => {}
                 Ok(Answer::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
                 Ok(_) => return Err(NotApplied::Strange),
-                // It may have been agreed on before the leader was lost.
+                // The version may have been committed before the leader was lost.
                 Err(ProposeError::Unknown) => {
                     if let Some(version) = self.find(&proposal).await {
                         return Ok(version);
@@ -219,7 +216,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             for answer in futures_util::future::join_all(sent).await {
                 match answer {
                     Ok(Answer::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
-                    // What of it is missing is sent again.
+                    // Missing chunks are sent again.
                     Ok(_) | Err(ProposeError::Unknown) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -346,7 +343,7 @@ impl Shown {
         let mut lines = Vec::new();
         for (node, said) in &record.reports {
             let before = self.said.insert(*node, said.outcome);
-            // Each stage is judged anew: that it still serves is no news.
+            // Each stage is judged separately: a repeated report is not progress.
             let judged_anew = before == Some(Reported::Good) && said.outcome == Reported::Serves;
             if before == Some(said.outcome) || judged_anew {
                 continue;

@@ -21,34 +21,32 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// How often a member looks at its certificate, where nothing changes before.
+/// Interval at which a member checks its certificate if nothing changes earlier.
 const LOOK: Duration = Duration::from_millis(500);
-/// Rest after a certificate that was not given.
+/// Pause after a failed request for a certificate.
 const REST: Duration = Duration::from_secs(2);
-/// How often the leader checks whether all members are certified.
+/// Interval at which the leader checks whether all members are certified.
 const LEAD_LOOK: Duration = Duration::from_millis(200);
-/// How long an operator gets progress lines.
+/// Duration for which an operator gets progress lines.
 const TOLD_FOR: Duration = Duration::from_secs(50);
 
-/// Why a member has no certificate of the newest authority.
+/// Reason why a member has no certificate of the newest CA.
 #[derive(Debug, thiserror::Error)]
 enum Uncertified {
-    /// Keys, files.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// No member signed it.
     #[error("{0}")]
     Renewal(RenewalError),
     /// The signer does not know the newest CA yet.
     #[error("the signing member does not know the new CA yet")]
     Behind,
-    /// The wire does not take it.
+    /// The wire refuses the certificate.
     #[error("{0}")]
     Wire(crate::wire::WireError),
 }
 
-/// Keeps this member's certificate, and a node's keys of authorities, as they were agreed
-/// on.
+/// Keeps this member's certificate, and a node's CA keys, consistent with the committed
+/// state.
 pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Vec<Vec<u8>> = Vec::new();
@@ -78,7 +76,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
         loop {
             tokio::select! {
                 () = moved(&mut changes) => {
-                    // Most of what is agreed on has nothing to do with it.
+                    // Most committed entries do not concern certificates.
                     if matters(&shared, &shared.engine.state()) != looked_at {
                         break;
                     }
@@ -98,7 +96,7 @@ fn matters<M: Machine, N: Network>(
     (state.trust(), state.succession.clone(), member)
 }
 
-/// Gives the parts of a node certificates of their own, whenever what they say has changed.
+/// Issues certificates to the parts of a node, whenever their contents have changed.
 async fn certify_parts<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
     state: &State,
@@ -152,8 +150,8 @@ fn keep<M: Machine, N: Network>(
     Ok(true)
 }
 
-/// The authority with this certificate, where its key came through the log and can be
-/// opened by now.
+/// Returns the CA with this certificate, if its key came through the log and can be
+/// decrypted now.
 fn from_log<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
     state: &State,
@@ -176,7 +174,7 @@ async fn certify<M: Machine, N: Network>(
 ) -> Result<(), Uncertified> {
     let newest = state.newest_authority();
     if !authorities.iter().any(|one| one == newest) {
-        // Nobody vouches for it.
+        // No current CA certifies this one.
         return Ok(());
     }
     let identity = shared.wire.identity();
@@ -194,7 +192,7 @@ async fn certify<M: Machine, N: Network>(
         (!same).then(|| identity.with_chain(&chain)).transpose()?
     };
     if let Some(identity) = shown {
-        // Another key may have been taken meanwhile, by an operator.
+        // An operator may have replaced the key meanwhile.
         if shared.wire.identity().key().digest() != identity.key().digest() {
             return Ok(());
         }
@@ -225,7 +223,7 @@ pub(super) async fn lead<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Du
         return REST;
     }
     if exposed.is_some() && !state.no_authority_before().is_empty() {
-        // The status says who has to come back, or be removed.
+        // The status reports which member must return, or be removed.
         return REST;
     }
     if exposed.is_some_and(|epoch| shared.newest_ring() <= Some(epoch))
@@ -241,7 +239,7 @@ pub(super) async fn lead<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Du
     LEAD_LOOK
 }
 
-/// Gives the former authority up when all that are there have certificates of the next.
+/// Drops the former CA when all reachable members have certificates of the next one.
 async fn give_up<M: Machine, N: Network>(
     shared: &RoleState<M, N>,
     state: &State,
@@ -256,7 +254,7 @@ async fn give_up<M: Machine, N: Network>(
 }
 
 impl<M: Machine, N: Network> RoleState<M, N> {
-    /// Makes another authority, for which the present one vouches, and makes it known.
+    /// Creates the next CA with a certificate by the current one, and introduces it.
     async fn begin_authority(&self) -> Result<(), String> {
         let state = self.engine.state();
         let Some(present) = handler::authority(self, &state.authority) else {

@@ -1,10 +1,10 @@
-//! The clocks of the role: the system's, or in simulations that of the runtime.
+//! Clocks of the role: the system's, or in simulations the runtime's.
 
 use crate::lease::Boottime;
 use crate::wire::Timing;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the time comes from.
+/// Source of the time in the role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Clock {
     /// CLOCK_BOOTTIME, and the wall clock for displayed times only.
@@ -12,13 +12,13 @@ pub enum Clock {
     /// The runtime's, which a simulation moves.
     #[cfg(test)]
     Runtime {
-        /// How often this member was started.
+        /// Number of times this member was started.
         start: u64,
     },
 }
 
 impl Clock {
-    /// The clock of leases.
+    /// Returns the time for leases (CLOCK_BOOTTIME).
     pub fn boottime(&self) -> Boottime {
         match self {
             Clock::System => Boottime::now(),
@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     pub fn unix_s(&self) -> i64 {
         (self.seconds())()
     }
@@ -45,10 +45,11 @@ impl Clock {
         }
     }
 
-    /// A number that is higher at each start of a member.
+    /// Returns a number that is higher at each start of a member.
     pub fn incarnation(&self) -> u64 {
         match self {
-            // Milliseconds of the wall clock: where it goes back, gossip heals itself.
+            // Milliseconds of the wall clock. Gossip recovers by itself if the clock is set
+            // back.
             Clock::System => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH);
                 since.map_or(0, super::shared::millis)

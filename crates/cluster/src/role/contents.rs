@@ -15,16 +15,16 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
-/// Characters of a message in the line that names a version.
+/// Largest number of characters of a message in the line that names a version.
 const LABEL_MESSAGE_CHARACTERS: usize = 60;
 
 /// Why contents cannot be opened or sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// Keys.
+    /// The content cannot be encrypted or decrypted.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The store.
+    /// The store cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// Pieces are not here yet.
@@ -37,14 +37,14 @@ pub enum ContentError {
 pub struct Keys {
     cluster: String,
     me: MemberId,
-    /// An arbiter has none.
+    /// None on an arbiter.
     sealing: Option<SealingKey>,
-    /// Why it is a new one.
+    /// Reason why the decryption key is new.
     renewed: Option<&'static str>,
     rings: Mutex<HeldRings>,
 }
 
-/// Keys that were opened.
+/// Content keys that were decrypted.
 #[derive(Default)]
 struct HeldRings(Rings);
 
@@ -59,14 +59,14 @@ fn purpose(certificate: &[u8]) -> String {
     format!("authority {}", fingerprint(certificate))
 }
 
-/// Files as they are proposed, and the pieces that go before them.
+/// Files of a proposal, and the chunks to send before it.
 #[derive(Debug, Default)]
 pub struct Prepared {
     /// The files of the proposal.
     pub files: Vec<FileEntry>,
-    /// Pieces that no version has yet, as far as is known here.
+    /// Chunks that no version has yet, as far as this member knows.
     pub chunks: Vec<(Digest, Vec<u8>)>,
-    /// Files that are the parent's.
+    /// Number of files that are the same as in the parent version.
     pub unchanged: usize,
 }
 
@@ -129,7 +129,8 @@ impl Keys {
         self.rings().0.newest()
     }
 
-    /// The keys that some nodes lack and that are here, sealed to those.
+    /// Returns the content keys that some nodes lack and this one has, encrypted for
+    /// those nodes.
     pub fn for_newcomers(&self, state: &State) -> Vec<Ring> {
         let mut rings = Vec::new();
         for (epoch, node) in state.unsealed() {
@@ -144,7 +145,7 @@ impl Keys {
         rings
     }
 
-    /// A new key for all nodes that there are.
+    /// Creates a content key for all current nodes.
     pub fn begin(&self, state: &State) -> Result<Ring, AuthorityError> {
         let newest = state.rings.keys().next_back().copied().unwrap_or_default();
         let nodes = state
@@ -153,7 +154,7 @@ impl Keys {
         Rings::begin(&self.cluster, Epoch(newest.0.saturating_add(1)), nodes)
     }
 
-    /// The key of an authority, sealed to all nodes.
+    /// Encrypts the key of a CA for all nodes.
     pub fn seal_authority(&self, authority: &Authority) -> Result<SealedAuthority, AuthorityError> {
         let rings = self.rings();
         let epoch = rings.0.newest().ok_or(AuthorityError::NoRings)?;
@@ -162,7 +163,7 @@ impl Keys {
         Ok(SealedAuthority { epoch, bytes })
     }
 
-    /// The authority with this certificate, of its sealed key.
+    /// Returns the CA with this certificate, from its encrypted key.
     pub fn open_authority(
         &self,
         certificate: &[u8],
@@ -175,7 +176,6 @@ impl Keys {
         Authority::from_parts(&self.cluster, certificate, &opened)
     }
 
-    /// Opens one content.
     async fn open(
         &self,
         engine: &Engine<TokioRuntime>,
@@ -190,7 +190,7 @@ impl Keys {
         Ok(opened?)
     }
 
-    /// The files of a version, as this node loads them.
+    /// Returns the files of a version, as this node loads them.
     pub async fn file_set(
         &self,
         engine: &Engine<TokioRuntime>,
@@ -274,7 +274,7 @@ impl Keys {
     }
 }
 
-/// The line that names a version to people.
+/// Returns the line that names a version to people.
 pub fn label(record: &VersionRecord) -> String {
     let proposal = &record.proposal;
     let message = proposal.message.lines().next().unwrap_or_default();

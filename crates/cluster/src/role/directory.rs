@@ -19,28 +19,28 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// The default directory.
+/// Default path of the state directory.
 pub const USUAL: &str = "/var/lib/evenkeel";
 /// The identity of this machine: [`LocalMember`] as JSON.
 pub const MEMBER: &str = "member";
-/// This member's certificate, PEM.
+/// File name of the member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
-/// Its key, PEM.
+/// File name of the member's key, PEM.
 pub const KEY: &str = "member.key";
-/// The key that decrypts the content keys of this node.
+/// File name of the key that decrypts this node's content keys.
 pub const SEALING_KEY: &str = "sealing.key";
 /// The log and the state (redb).
 pub const STORE: &str = "store.redb";
-/// Promises of this member to the others, kept apart from the log.
+/// File name of the promises to the other members, kept apart from the log.
 pub const PROMISE: &str = "promise";
-/// A store that lost acknowledged data, kept for analysis.
+/// File name of a store that lost acknowledged data, kept for analysis.
 pub const STORE_LOST: &str = "store.redb.lost";
 /// The version that this node accepted last: a [`FileSet`].
 pub const ACCEPTED: &str = "accepted.set";
 /// Marks a member that was removed from its cluster. The file counts by its existence: on a full
 /// disk it is empty.
 pub const REMOVED: &str = "removed";
-/// Held by the process that uses the directory.
+/// Lock file of the process that uses the directory.
 const LOCK: &str = "lock";
 /// Largest of the small files, bytes.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
@@ -50,19 +50,19 @@ const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// It, or a file in it, cannot be made, read or written.
+    /// The directory, or a file in it, cannot be created, read or written.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// It belongs to another user.
+    /// The directory belongs to another user.
     #[error("{} belongs to another user; it must belong to the user who runs evenkeel", .0.display())]
     Owner(PathBuf),
-    /// Others may write into it, or read it.
+    /// Other users may read the directory, or write into it.
     #[error("other users may read or write {}, which contains keys; run `chmod go= {}`", .0.display(), .0.display())]
     Others(PathBuf),
     /// The file exceeds the size limit.
     #[error("{} is larger than {} bytes", .0.display(), .1)]
     TooLarge(PathBuf, u64),
-    /// Its content is invalid.
+    /// The content of the file is invalid.
     #[error(
         "{} is damaged ({}), so this member cannot start: remove it from the cluster on another member, delete its \
          state directory and join again",
@@ -70,14 +70,14 @@ pub enum DirectoryError {
         .1
     )]
     Malformed(PathBuf, String),
-    /// Another process uses it.
+    /// Another process uses the directory.
     #[error("{} is in use by another evenkeel process: stop it first", .0.display())]
     InUse(PathBuf),
-    /// This machine belongs to a cluster already.
+    /// The machine already belongs to a cluster.
     #[error("this machine is already a member of the cluster {} ({}); to leave it, run `evenkeel cluster \
              remove` with its name on another member, stop evenkeel here, then delete that directory", .1, .0.display())]
     Taken(PathBuf, String),
-    /// This machine belongs to no cluster.
+    /// The machine belongs to no cluster.
     #[error("this machine is not a member of a cluster ({} does not exist); `evenkeel cluster init NAME` creates \
              one, `evenkeel cluster join TOKEN` joins one", .0.display())]
     NoMember(PathBuf),
@@ -86,19 +86,20 @@ pub enum DirectoryError {
 /// The identity of this machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LocalMember {
-    /// The cluster's name.
+    /// Name of the cluster it belongs to.
     pub cluster: String,
-    /// Its number.
+    /// Number of the member.
     pub id: MemberId,
-    /// Its name.
+    /// Name of the member.
     pub name: String,
-    /// Node or arbiter.
+    /// Kind of member: node or arbiter.
     pub kind: Kind,
-    /// The addresses on which it listens for members.
+    /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
-    /// Where the others reach it.
+    /// Addresses at which the other members reach it.
     pub addresses: Vec<SocketAddr>,
-    /// The members that it knows, so that it finds them before it has heard of any.
+    /// Members that it knows, so that it can reach them before it received a list from
+    /// any.
     pub members: Vec<Member>,
     /// Addresses of other members that an operator gave on this machine. They apply until these
     /// members have announced them.
@@ -107,7 +108,8 @@ pub struct LocalMember {
 }
 
 impl LocalMember {
-    /// The given addresses that a member has not announced yet. Its others are tried after them.
+    /// Returns the given addresses that a member has not announced yet. Its other
+    /// addresses are tried after them.
     pub fn unannounced(&self, member: &Member) -> Option<Vec<SocketAddr>> {
         let moved = self.moved.get(&member.id)?;
         let is_new = |address: &&SocketAddr| !member.addresses.contains(address);
@@ -129,7 +131,7 @@ impl LocalMember {
         members
     }
 
-    /// The nodes among the members that it knows.
+    /// Returns the nodes among the members that it knows.
     pub fn nodes(&self) -> BTreeSet<MemberId> {
         let nodes = self
             .members
@@ -139,13 +141,13 @@ impl LocalMember {
     }
 }
 
-/// The directory.
+/// State directory of a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Directory {
     path: PathBuf,
 }
 
-/// While it lives no other process uses the directory.
+/// Lock of the directory: while it exists, no other process uses the directory.
 #[derive(Debug)]
 pub struct Lock {
     descriptor: OwnedFd,
@@ -153,7 +155,8 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A process that is being started has a copy of the descriptor until it is another program.
+        // A process that is being started has a copy of the descriptor until it executes
+        // its program.
         let _ = rustix::fs::flock(&self.descriptor, FlockOperation::Unlock);
     }
 }
@@ -199,7 +202,7 @@ impl Directory {
         Directory::is_of_a_member(path) && path.join(REMOVED).symlink_metadata().is_ok()
     }
 
-    /// Marks the member as removed from its cluster; on the disk when this is done.
+    /// Marks the member as removed from its cluster. The mark is on disk on return.
     pub fn mark_removed(&self, words: &str) -> Result<(), DirectoryError> {
         let path = self.file(REMOVED);
         let failed = |error| DirectoryError::Io(path.clone(), error);
@@ -230,12 +233,12 @@ impl Directory {
         std::fs::File::open(&self.path)?.sync_all()
     }
 
-    /// Returns its path.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
+    /// Returns the path of a file in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -243,7 +246,7 @@ impl Directory {
     fn check(&self) -> Result<(), DirectoryError> {
         let failed = |error| DirectoryError::Io(self.path.clone(), error);
         let me = rustix::process::geteuid().as_raw();
-        // It may be on another disk, behind a link of the same user.
+        // The file may be on another disk, behind a link of the same user.
         let link = std::fs::symlink_metadata(&self.path).map_err(failed)?;
         let data = std::fs::metadata(&self.path).map_err(failed)?;
         if link.uid() != me || data.uid() != me {
@@ -258,7 +261,7 @@ impl Directory {
         }
     }
 
-    /// Keeps other processes out.
+    /// Locks the directory against other processes.
     pub fn lock(&self) -> Result<Lock, DirectoryError> {
         let path = self.file(LOCK);
         let failed = |errno: rustix::io::Errno| DirectoryError::Io(path.clone(), errno.into());
@@ -290,14 +293,14 @@ impl Directory {
         }
     }
 
-    /// Reads a small file (a key, a certificate) that has to be there.
+    /// Reads a small file (a key, a certificate) that must exist.
     pub fn small(&self, name: &str) -> Result<Vec<u8>, DirectoryError> {
         self.read(name, SMALL_BYTES_MAX)?.ok_or_else(|| {
             DirectoryError::Io(self.file(name), io::Error::from(io::ErrorKind::NotFound))
         })
     }
 
-    /// Writes a file: it is on the disk when this is done.
+    /// Writes a file, which is on disk on return.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DirectoryError> {
         let path = self.file(name);
         durable::write(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
@@ -355,7 +358,7 @@ impl Directory {
         self.write_twice(MEMBER, &text)
     }
 
-    /// Refuses where the machine belongs to a cluster.
+    /// Refuses a machine that belongs to a cluster.
     pub fn is_free(&self) -> Result<(), DirectoryError> {
         match self.who()? {
             Some(who) => Err(DirectoryError::Taken(self.path.clone(), who.cluster)),
@@ -363,7 +366,7 @@ impl Directory {
         }
     }
 
-    /// The version that this node accepted last.
+    /// Returns the version that this node accepted last.
     pub fn accepted(&self) -> Result<Option<FileSet>, DirectoryError> {
         let Some(bytes) = self.either(ACCEPTED, ACCEPTED_BYTES_MAX)? else {
             return Ok(None);
@@ -373,17 +376,17 @@ impl Directory {
             .map_err(|error| DirectoryError::Malformed(self.file(ACCEPTED), error.to_string()))
     }
 
-    /// Keeps a version as the one that was accepted last.
+    /// Saves a version as the one that was accepted last.
     pub fn write_accepted(&self, set: &FileSet) -> Result<(), DirectoryError> {
         self.write_twice(ACCEPTED, &Zeroizing::new(set.encode()))
     }
 }
 
-/// Reads the version that the node of this directory accepted last, a [`FileSet`] that is
-/// not looked at.
+/// Reads the version that the node of this directory accepted last, a [`FileSet`] that
+/// is not validated.
 ///
 /// # Errors
-/// Those of [`durable::read_either`].
+/// Returns the errors of [`durable::read_either`].
 pub fn read_accepted(directory: &Path) -> io::Result<durable::DurableContent> {
     durable::read_either(&directory.join(ACCEPTED), ACCEPTED_BYTES_MAX)
 }
@@ -396,7 +399,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A place for one test.
+    /// A directory for one test.
     struct TestDirectory(PathBuf);
 
     impl TestDirectory {
@@ -511,7 +514,7 @@ mod tests {
             std::fs::write(directory.file(MEMBER), damaged).unwrap();
             assert_eq!(directory.member().unwrap(), who());
         }
-        // Without it the machine is nobody's, whatever lies beside it.
+        // Without this file the machine is no member, whatever other files exist.
         std::fs::remove_file(directory.file(MEMBER)).unwrap();
         assert_eq!(directory.who().unwrap(), None);
         let link = place.0.join("link");

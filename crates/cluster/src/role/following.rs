@@ -18,9 +18,9 @@ use std::time::Duration;
 
 /// The gossip topic in which the leader publishes the status of its repositories.
 pub(super) const TOPIC: &str = "following";
-/// Where mirrors are kept, below the state directory.
+/// Subdirectory of the state directory for the mirrors.
 const MIRRORS: &str = "follow";
-/// How often it is looked whether another version is accepted.
+/// Interval at which the accepted version is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Settings from the accepted version.
@@ -55,12 +55,12 @@ pub(super) async fn run<M: Machine, N: Network>(
 }
 
 impl<M: Machine, N: Network> Following<M, N> {
-    /// This member is the one that looks.
+    /// Returns whether this member polls the repositories.
     fn looks(&self) -> bool {
         self.shared.standing().leading && self.shared.has_majority()
     }
 
-    /// Reads each version that is accepted while this member leads.
+    /// Reads each newly accepted version while this member leads.
     async fn keep_up(&self) {
         loop {
             let accepted = self.shared.engine.state().accepted;

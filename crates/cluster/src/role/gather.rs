@@ -1,4 +1,4 @@
-//! The facts of which the status is made.
+//! Collects the facts for the status.
 
 use crate::authority::fingerprint;
 use crate::follow;
@@ -19,10 +19,10 @@ use crate::wire::{Network, Path};
 use part::codec;
 use std::time::SystemTime;
 
-/// Events that are shown.
+/// Largest number of events shown.
 const EVENTS_SHOWN: usize = 12;
 
-/// How everything is, as this member sees it.
+/// Collects the status of the cluster as this member sees it.
 pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status {
     let state = shared.engine.state();
     let standing = shared.standing();
@@ -30,7 +30,7 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
     let majority = standing.leader.is_some() && shared.has_majority();
     let members: Vec<Member> = match state.founded() {
         true => state.members.values().cloned().collect(),
-        // It has just joined, and has no log yet.
+        // The member has just joined, and has no log yet.
         false => shared.who.members.clone(),
     };
     let stopped = standing.halted.as_ref().or(standing.refused.as_ref());
@@ -103,7 +103,7 @@ fn member<M: Machine, N: Network>(
         cut_ms,
         program: Some(tale.program).filter(|program| !program.is_empty()),
         format: member.format,
-        // One that lost its log knows no voters: all that it knew of count.
+        // A member that lost its log knows no voters: all members that it knew count.
         votes: shared.engine.agreed_voters().contains(&member.id)
             || (standing.voters.is_empty() && standing.lost.is_some()),
         serves: tale.serves,

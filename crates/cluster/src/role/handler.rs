@@ -50,7 +50,7 @@ impl<M: Machine, N: Network> Handler for Answering<M, N> {
     fn signer(&self) -> Option<Signer> {
         let shared = self.0.upgrade()?;
         let state = shared.engine.state();
-        // One that follows signs as soon as it is agreed on.
+        // The next CA signs as soon as it is committed.
         let signs = [state.newest_authority(), &state.authority];
         signs.into_iter().find_map(|certificate| {
             let authority = Arc::new(authority(&shared, certificate)?);
@@ -75,7 +75,7 @@ impl<M: Machine, N: Network> Present<M, N> {
                 }
                 Vec::new()
             }
-            // Nodes hold leases; an arbiter neither has one nor speaks for a holder.
+            // Only nodes hold leases; an arbiter neither has one nor acts for a holder.
             Service::Lease if self.is_node(from) => self.0.grants.answer(from, &bytes).await,
             Service::Lease => Vec::new(),
         }
@@ -89,7 +89,7 @@ impl<M: Machine, N: Network> Present<M, N> {
 
     fn grant(&self, from: MemberId, wish: RoleMessage) {
         match wish {
-            // An arbiter removes nobody.
+            // An arbiter cannot remove members.
             RoleMessage::Leaving(member) if self.is_node(from) => {
                 self.0.leaving().insert(member, Instant::now());
             }
@@ -140,7 +140,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
         if let Some(token) = self.open_invitation(hint) {
             return Some(token);
         }
-        // It may be agreed on already, and not be known here.
+        // The invitation may be committed and not known here yet.
         self.catch_up_for_strangers().await;
         self.open_invitation(hint)
     }
@@ -161,7 +161,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
         if !known {
             return Err(self.denied(&newcomer, Denied::Token));
         }
-        // It may be used up meanwhile.
+        // The token may have been used meanwhile.
         if self.0.engine.confirm().await.is_err() {
             return Err(Denied::NoMajority);
         }
@@ -202,7 +202,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
 
 impl<M: Machine, N: Network> Present<M, N> {
     async fn admitted(&self, id: MemberId) -> Result<Admitted, Denied> {
-        // The answer may be known before it is in the state of this member.
+        // The result may be known before this member's state contains it.
         if self.0.engine.confirm().await.is_err() {
             return Err(Denied::Unable);
         }
@@ -216,7 +216,7 @@ impl<M: Machine, N: Network> Present<M, N> {
         }
     }
 
-    /// The open invitation with this hint, as far as this member knows.
+    /// Returns the open invitation with this hint, as far as this member knows.
     fn open_invitation(&self, hint: Digest) -> Option<Digest> {
         let state = self.0.engine.state();
         let mut open = state.invitations.keys();
@@ -235,7 +235,7 @@ impl<M: Machine, N: Network> Present<M, N> {
             tokio::time::sleep_until(last + ASKED_FOR_STRANGERS_EVERY).await;
         }
         *asked = Some(Instant::now());
-        // Without a majority, what is known here is all that can be known.
+        // Without a majority only the local state is available.
         let _ = self.0.engine.confirm().await;
     }
 

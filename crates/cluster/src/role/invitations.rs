@@ -1,9 +1,9 @@
-//! How old open invitations are. Every member counts from when it learned of one, and
-//! keeps the ages on disk, so that the time of a token starts again neither with
-//! another leader nor with a restart.
+//! Ages of open invitations. Every member counts from when it learned of an invitation,
+//! and keeps the ages on disk. So neither another leader nor a restart extends the
+//! validity of a token.
 //!
-//! While the member did not run, the time of day counts: a clock that was set back adds
-//! nothing, one that was set forward ends a token early, and `cluster invite` prints
+//! While the member did not run, the wall clock counts. A clock that was set back adds
+//! nothing. One that was set forward ends a token early, and `cluster invite` prints
 //! another one.
 
 use crate::member::Digest;
@@ -12,17 +12,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Its file in the state directory.
+/// Name of the file in the state directory.
 pub(super) const FILE: &str = "invitations";
-/// How often the ages are written.
+/// Interval at which the ages are written.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
-/// The ages as they are on disk.
+/// Ages as stored on disk.
 #[derive(Default, Serialize, Deserialize)]
 struct StoredAges {
-    /// When they were written, seconds since 1970.
+    /// Time of writing, seconds since 1970.
     at_s: i64,
-    /// The age of each, milliseconds, by the SHA-256 of its token.
+    /// Age of each invitation, milliseconds, by the SHA-256 of its token.
     ages_ms: BTreeMap<String, u64>,
 }
 

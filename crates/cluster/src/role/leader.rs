@@ -14,18 +14,18 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How often it looks, where nothing changes before.
+/// Poll interval if nothing changes earlier.
 const LOOK: Duration = Duration::from_millis(100);
 /// Pause after a failed change of the voters.
 const REST: Duration = Duration::from_secs(1);
-/// How long a leaving member is not added again.
+/// Time for which a leaving member is not added again.
 const LEAVING_FOR: Duration = Duration::from_secs(60);
 
 /// State of one term of leadership.
 struct Office {
     term: u64,
     driver: Driver,
-    /// When it looks next whether an authority is to follow another one.
+    /// Next time at which the leader checks whether the CA must be replaced.
     authority: Instant,
 }
 
@@ -40,7 +40,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
             () = tokio::time::sleep(LOOK) => {}
         }
         let standing = shared.standing();
-        // By an older state it would remove voters that are members.
+        // With an older state the leader would remove voters that are members.
         if !standing.is_settled {
             office = None;
             continue;
@@ -88,7 +88,6 @@ async fn step<M: Machine, N: Network>(shared: &RoleState<M, N>, office: &mut Off
     }
 }
 
-/// Ends expired invitations.
 async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     for (token, invitation) in &state.invitations {
@@ -99,8 +98,8 @@ async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     }
 }
 
-/// Makes every member a voter, and removes all others. One change at a time, beside
-/// everything else: a new member gets the log first.
+/// Makes every member a voter, and removes all other voters. One change at a time, in
+/// the background: a new member gets the log first.
 fn take_part<M: Machine, N: Network>(
     shared: &Arc<RoleState<M, N>>,
     standing: &RaftStatus,

@@ -6,7 +6,8 @@
 //!
 //! - [`directory`] has the files of a member, [`setup`] makes a machine a member.
 //! - `certificates` renews this member's certificate, and replaces the CA.
-//! - `agent` executes the tasks of a node, `leader` those of the leader, `tasks` those of every member; `leases` holds and grants leases.
+//! - `agent` executes the tasks of a node, `leader` those of the leader, `tasks` those
+//!   of every member; `leases` holds and grants leases.
 //! - [`socket`] and `requests` serve operators, `apply` executes their changes.
 
 mod agent;
@@ -60,14 +61,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// News of the machine that wait.
+/// Capacity of the queue of machine news.
 const NEWS_MAX: usize = 16;
-/// How long an agreement that its disk stopped, or a store that cannot be opened, rests
-/// before the role ends, so that the next one tries again.
+/// Pause before the role ends when its disk stopped consensus or its store cannot be
+/// opened. The next role then tries again.
 const STORE_REST: Duration = Duration::from_secs(15);
-/// How often it is looked whether the disk stopped it.
+/// Interval at which the role checks whether the disk stopped it.
 const STORE_LOOK: Duration = Duration::from_secs(1);
-/// How long a leader that is stopped may take to hand over.
+/// Timeout of a hand-over by a leader that is being stopped.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 /// Timeout of the release of leases at the end.
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
@@ -95,38 +96,39 @@ pub fn removed_news() -> MemberNews {
     }
 }
 
-/// How the role is started.
+/// Options with which the role is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The state directory.
+    /// Path of the state directory.
     pub directory: PathBuf,
-    /// Where operators ask: a path for a socket. None: they cannot.
+    /// Path of the socket for operators. None: no socket.
     pub socket: Option<PathBuf>,
-    /// The program and its version, as it is shown.
+    /// Name and version of the program, for display.
     pub program: String,
-    /// What the keywords say of the texts of a version; `None` follows nothing, and shows none.
+    /// Keywords for the texts of a version. `None`: no repository is followed, and no
+    /// text is shown.
     pub texts: Option<Texts>,
 }
 
 /// Why the role did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
-    /// The state directory.
+    /// The state directory cannot be used.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// The operators' socket.
+    /// The operators' socket cannot be opened.
     #[error("{0}")]
     Socket(#[from] SocketError),
-    /// Keys and certificates.
+    /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// It cannot listen.
+    /// The wire cannot listen.
     #[error("{0}")]
     Wire(#[from] WireError),
 }
 
-/// Runs the role until the machine wants it to end. On a Tokio runtime of one thread,
-/// with its IO and its time.
+/// Runs the role until the machine ends it. Requires a Tokio runtime of one thread,
+/// with IO and time.
 pub async fn run<M: Machine, N: Network>(
     options: Options,
     machine: M,
@@ -138,10 +140,10 @@ pub async fn run<M: Machine, N: Network>(
     run_with(options, machine, network, store, Clock::System, None).await
 }
 
-/// Requests that come otherwise than by a socket, with where their replies go.
+/// Requests that arrive other than through a socket, with the sender for their replies.
 pub(crate) type Requests = mpsc::Receiver<(Request, Replies)>;
 
-/// The role on a given store and clock.
+/// Runs the role on a given store and clock.
 pub(crate) async fn run_with<M: Machine, N: Network>(
     options: Options,
     machine: M,
@@ -181,7 +183,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     };
     let state = engine.state();
     if state.founded() {
-        // Before anybody may come: what was given up since stays given up.
+        // Set before any peer can connect: a CA that was dropped meanwhile stays dropped.
         let trust = state.trust();
         wire.set_trust(Trust {
             members: who.with_moved(trust.members),
@@ -216,15 +218,14 @@ fn settings(clock: &Clock) -> Settings {
     }
 }
 
-/// The authority that a member believes which has no log yet: the one that gave its
-/// certificate.
+/// Returns the CA that a member without a log trusts: the issuer of its certificate.
 fn issuers(identity: &Identity) -> Vec<Vec<u8>> {
     let behind = identity.chain().iter().skip(1);
     let gave = behind.filter(|authority| identity.is_issued_by(authority));
     gave.cloned().collect()
 }
 
-/// Does all that there is to do, until the machine wants the role to end.
+/// Runs all tasks until the machine ends the role.
 async fn live<M: Machine, N: Network>(
     shared: &Arc<RoleState<M, N>>,
     texts: Option<Texts>,
@@ -248,12 +249,12 @@ async fn live<M: Machine, N: Network>(
     }
     answer_operators(shared, &mut tasks, socket, requests);
     let versions = texts.map(|texts| Arc::new(versions::Answering::new(shared.clone(), texts)));
-    // Once for all news: its rest ends however many come meanwhile.
+    // Polled across all news: its pause ends however many come meanwhile.
     let mut stopped = pin!(stopped_by_its_disk(shared));
     loop {
         let news = tokio::select! {
             news = shared.machine.news() => news,
-            // The supervisor starts another one, which opens the store anew.
+            // The supervisor starts another role, which opens the store again.
             () = &mut stopped => break,
         };
         match news {
@@ -264,7 +265,7 @@ async fn live<M: Machine, N: Network>(
                 let _ = wants.send((part, leases)).await;
             }
             News::Records { ask, record } => {
-                // It ends by itself, within the limit of a proposal.
+                // The task ends by itself, within the timeout of a proposal.
                 tokio::spawn(leases::record(shared.clone(), ask, record));
             }
             News::Reports { ask } => {
@@ -279,19 +280,20 @@ async fn live<M: Machine, N: Network>(
             News::Stop => break,
         }
     }
-    // What is wanted no more is another's at once, not when its time has passed.
+    // Releases unwanted leases at once; otherwise other members would wait until they
+    // expire.
     drop(wants);
     let _ = tokio::time::timeout(RELEASE_LIMIT, leases_ended.join_next()).await;
     leases_ended.shutdown().await;
     if shared.standing().leading {
-        // Nobody has to find out that it has gone.
+        // An orderly hand-over spares the others from detecting the loss.
         let handing = shared.engine.hand_over(None);
         let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
     }
     tasks.shutdown().await;
 }
 
-/// Starts what every member does.
+/// Starts the tasks of every member.
 fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &mut JoinSet<()>) {
     tasks.spawn(tasks::confirm(shared.clone()));
     tasks.spawn(tasks::gossip(shared.clone()));
@@ -306,7 +308,7 @@ fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &m
     tasks.spawn(refused::run(shared.clone()));
 }
 
-/// Answers those who ask at the socket, and those who ask otherwise.
+/// Responds to clients at the socket, and to other requests.
 fn answer_operators<M: Machine, N: Network>(
     shared: &Arc<RoleState<M, N>>,
     tasks: &mut JoinSet<()>,
@@ -335,8 +337,8 @@ async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     tokio::time::sleep(STORE_REST).await;
 }
 
-/// The role without its log: the machine continues to serve the accepted version, and
-/// operators learn what to do.
+/// Runs the role without its log: the machine continues to serve the accepted version,
+/// and operators learn what to do.
 async fn serve_without<M: Machine>(
     options: Options,
     who: LocalMember,
@@ -382,7 +384,7 @@ async fn serve_without<M: Machine>(
             }
         }
     };
-    // Ended by the time, it is followed by one that tries the store again.
+    // After this time a new role tries the store again.
     let _ = tokio::time::timeout(STORE_REST, told).await;
     tasks.shutdown().await;
     Ok(())

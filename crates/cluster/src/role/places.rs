@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// The slots.
 #[derive(Clone, Debug)]
 pub(super) struct ClientSlots(Arc<Inside>);
 
@@ -24,7 +23,7 @@ struct Inside {
 #[derive(Debug, Default)]
 struct SlotsInUse {
     places: usize,
-    /// Grows with every rest.
+    /// Number of times that clients became idle; orders the idle clients.
     rests: u64,
     /// Idle clients, the longest idle first.
     resting: BTreeMap<u64, Arc<Notify>>,
@@ -33,7 +32,7 @@ struct SlotsInUse {
     asked: Option<u64>,
 }
 
-/// A slot, held while it lives.
+/// A slot, released when dropped.
 #[derive(Debug)]
 pub(super) struct ClientSlot {
     places: ClientSlots,
@@ -54,7 +53,7 @@ impl ClientSlots {
         lock(&self.0.taken)
     }
 
-    /// A place; its owner rests. To be asked by one task at a time.
+    /// Waits for a slot; its client starts idle. Only one task may call this at a time.
     pub(super) async fn take(&self) -> ClientSlot {
         loop {
             {
@@ -89,13 +88,13 @@ impl ClientSlot {
             return;
         };
         if self.places.taken().rests_no_more(rest) {
-            // Or it would be taken for what is asked of the next rest.
+            // Otherwise a pending notification would end the next idle time.
             let _ = self.wanted.notified().now_or_never();
             self.places.0.changed.notify_one();
         }
     }
 
-    /// Its owner waits for something to do.
+    /// Marks the client as idle.
     pub(super) fn rests(&self) {
         let mut taken = self.places.taken();
         taken.rests += 1;

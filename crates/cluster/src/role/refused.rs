@@ -1,5 +1,6 @@
-//! The disk of this member refuses writes: the others are told, and one of them is to lead. The
-//! member itself is a silent voter meanwhile, and goes on by itself (`raft/silent.rs`).
+//! Reaction to a disk that refuses writes: this member informs the others, and hands
+//! leadership over. It is a silent voter meanwhile, and continues by itself
+//! (`raft/silent.rs`).
 
 use crate::command::Body;
 use crate::machine::Machine;
@@ -9,7 +10,6 @@ use crate::wire::Network;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it is looked.
 const LOOK: Duration = Duration::from_millis(500);
 /// Pause after a hand-over that failed.
 const REST: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ async fn hand_over<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     }
 }
 
-/// A node whose disk works, if those with such disks are a majority: they have to elect it.
+/// Returns a node whose disk works, if such members are a majority: they must elect it.
 fn successor<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Option<MemberId> {
     let standing = shared.standing();
     let reachable = shared.reachable();

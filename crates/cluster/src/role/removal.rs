@@ -14,12 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Poll interval.
 const POLL: Duration = Duration::from_millis(500);
 /// Pause after a write that the disk refused.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Keeps the mark in the state directory like what is known.
+/// Keeps the mark in the state directory consistent with the known removal.
 #[derive(Debug)]
 pub(super) struct RemovalMark {
     is_set: bool,
@@ -37,7 +36,7 @@ impl RemovalMark {
         }
     }
 
-    /// Writes or clears the mark, if it differs from what is known. Called before the removal is
+    /// Writes or clears the mark if it is out of date. Called before the removal is
     /// reported to the parts of the machine.
     pub(super) fn update<M: Machine, N: Network>(&mut self, shared: &RoleState<M, N>) {
         let is_removed = match self.is_set {

@@ -16,15 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Addresses in a token: it is typed by people.
+/// Largest number of addresses in a token: people type it.
 const TOKEN_ADDRESSES_MAX: usize = 4;
-/// How long a leader that is to leave may take to hand over.
+/// Timeout of a hand-over by a leader that must leave.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
-/// How long an invitation waits for an authority that is just following another one.
+/// Longest wait of an invitation for a CA replacement in progress.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(20);
-/// Versions that are listed at most.
+/// Largest number of listed versions.
 const LOG_MAX: u64 = 1000;
-/// How long a request waits for a majority that is just being found.
+/// Longest wait of a request for a majority.
 const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -88,7 +88,7 @@ pub(super) async fn answer<M: Machine, N: Network>(
     replies.end(reply).await;
 }
 
-/// It changes something that all members agree on.
+/// Returns whether the request changes the replicated state.
 fn needs_majority(request: &Request) -> bool {
     match request {
         Request::Status | Request::Log { .. } | Request::Show { .. } => false,
@@ -125,7 +125,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
                 .iter()
                 .filter(|m| m.votes && m.reach.is_there());
             let needs = status.members.iter().filter(|m| m.votes).count() / 2 + 1;
-            // One that was just started, or has just lost its leader, is waited for.
+            // After its start, or after the loss of its leader, a member waits before it
+            // refuses.
             let hopeless = there.count() < needs && self.began.elapsed() > MAJORITY_LIMIT;
             if hopeless || Instant::now() >= deadline {
                 let words = status.frozen.join("\n");
@@ -141,7 +142,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
                 "this is an arbiter, which cannot invite members: run this on a node".to_owned(),
             );
         }
-        // One that is about to be given up vouches for nobody new.
+        // A CA that is about to be dropped must not certify new members.
         let state = self.settled_authority(AUTHORITY_LIMIT).await?;
         let Some(authority) = handler::authority(self, &state.authority) else {
             return Err(
@@ -162,7 +163,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         })
     }
 
-    /// One address of each node first, this one's before all; then the others.
+    /// Returns the addresses for a token: first one address of each node, beginning with
+    /// this one, then the others.
     fn token_addresses(&self) -> Vec<SocketAddr> {
         let state = self.engine.state();
         let mut nodes: Vec<&Member> = state.nodes().collect();
@@ -219,8 +221,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.majority_without(&member)?;
         self.lead_without(&member).await?;
         replies.progress(format!("{} is no longer a voter", member.name));
-        // It is out of the agreement before its certificate is refused: of two members
-        // both have to agree that one goes.
+        // The member leaves consensus before its certificate is refused: with two voters
+        // both must agree to the removal.
         let left = self.engine.drop(member.id).await;
         left.map_err(|error| format!("{} is still a voter: {error}", member.name))?;
         self.agreed(Body::Remove { member: member.id }).await?;
@@ -296,7 +298,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    /// A new key of contents, for the nodes that there are. Another node may be first.
+    /// Creates a content key for the current nodes. Another node may be first.
     pub(super) async fn new_ring(&self) -> Result<(), String> {
         let before = self.newest_ring();
         let confirmed = self.engine.confirm().await;
@@ -312,7 +314,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    /// An arbiter decides nothing: the nodes would ignore it.
+    /// Refuses on an arbiter: an arbiter decides nothing, and the nodes would ignore it.
     fn decides(&self) -> Result<(), String> {
         match self.who.kind {
             Kind::Node => Ok(()),
@@ -351,8 +353,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    /// New keys: this member's, with a certificate for it (of a node, where this one
-    /// cannot sign), and that of contents.
+    /// Replaces the keys of this member, with a new certificate (by another node, if this
+    /// one cannot sign), and the content key.
     async fn rotate(&self, replies: &Replies) -> RequestResult {
         let Some(member) = self.member() else {
             return Err(super::removed_words(self.who.kind).to_owned());
@@ -363,7 +365,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let renewed = self.wire.renew(key).await;
         let identity = renewed.map_err(|error| error.to_string())?;
         let digest = identity.key().digest();
-        // On disk first: others take it as the successor of the former one.
+        // On disk first: others accept the new key as the successor of the former one.
         disk::write_identity(self.directory.path(), &identity).map_err(failed)?;
         let shown = self.wire.set_identity(Arc::new(identity));
         shown.map_err(|error| error.to_string())?;
@@ -374,7 +376,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         };
         self.agreed(Body::Announce(announced)).await?;
         if kind == Kind::Arbiter {
-            // It never has a key of contents, also not for the moment of making one.
+            // An arbiter never has a content key, not even while it creates one.
             return done("created a new key and certificate for this arbiter");
         }
         replies.progress("created a new key and certificate for this member".to_owned());
@@ -382,8 +384,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         done("contents are encrypted with a new key from now on")
     }
 
-    /// Refuses where the next certificate could not name the key by which a member that is
-    /// away may know this one: it would never believe this one again.
+    /// Refuses if the next certificate could not name the key by which an absent member
+    /// knows this one: that member would never trust this one again.
     fn known_to_all_after_rotation(&self, member: &Member) -> Result<(), String> {
         if self.wire.identity().predecessors().len() < PREDECESSORS_MAX {
             return Ok(());

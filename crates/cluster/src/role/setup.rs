@@ -25,40 +25,40 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the store may be held by a process that is ending.
+/// Longest time for which an ending process may still hold the store.
 const ENDING_LIMIT: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
 /// The number of a cluster's first member.
 const FIRST: MemberId = MemberId(1);
-/// How long one that is alone may take to lead itself.
+/// Longest time for a single member to become leader.
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings of a new member.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SetupOptions {
-    /// The state directory.
+    /// Path of the state directory.
     pub directory: PathBuf,
-    /// Its name.
+    /// Name of the member.
     pub name: String,
-    /// The addresses on which it listens for members.
+    /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
-    /// Where others reach it.
+    /// Addresses at which other members reach it.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// Why it did not become one.
+/// Reason why the setup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The state directory.
+    /// The state directory cannot be used.
     #[error("{0}")]
     Directory(#[from] DirectoryError),
-    /// Keys and certificates.
+    /// The keys or certificates cannot be used.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// The store.
+    /// The store cannot be opened or written.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The agreement.
+    /// The consensus engine cannot start.
     #[error("{0}")]
     Engine(#[from] EngineError),
     /// The agreement, with a first command.
@@ -67,33 +67,33 @@ pub enum SetupError {
     /// The first command was refused.
     #[error("{0}")]
     Refused(Refusal),
-    /// Joining.
+    /// The cluster did not admit the machine.
     #[error("{0}")]
     Join(#[from] JoinError),
-    /// The token.
+    /// The token cannot be parsed.
     #[error("{0}")]
     Token(#[from] TokenError),
-    /// An arbiter cannot continue alone: it cannot decrypt what it stores.
+    /// An arbiter cannot continue alone, because it cannot decrypt what it stores.
     #[error(
         "this is an arbiter: it carries no traffic and cannot decrypt what it stores, so it cannot continue \
              alone; a node can"
     )]
     Arbiter,
-    /// Its store was lost, for this reason: it has nothing to go on with.
+    /// The store was lost for this reason, so the machine has no log to continue with.
     #[error(
         "{0}: this machine has no log to continue with. Run `evenkeel cluster recover --alone` on another \
              node. If no node has its log, move the state directory away, run `evenkeel cluster init`, then \
              `evenkeel config apply` with the served configuration (`accepted.set` contains it)"
     )]
     Lost(String),
-    /// A member of this name is not known here; the names that are.
+    /// The member name is unknown; followed by the known names.
     #[error("'{0}' is no other member of this cluster; members known here: {1}")]
     NoSuchMember(String, String),
     /// Timeout waiting for other members.
     #[error("no member of the cluster accepted the token within {} s; check that they run and that their \
              addresses are reachable from here", .0.as_secs())]
     TimedOut(Duration),
-    /// The system.
+    /// The system returned an error.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -108,14 +108,15 @@ impl Transport for Nobody {
     }
 }
 
-/// Its directory, free and locked.
+/// Returns the state directory, which must be unused, and locks it.
 fn free(place: &SetupOptions) -> Result<(Directory, super::directory::Lock), SetupError> {
     let directory = Directory::create(&place.directory)?;
-    // First: of a member that runs, more is known than that its directory is in use.
+    // Checked first: for a running member this gives a better message than a directory in
+    // use.
     directory.is_free()?;
     let lock = directory.lock()?;
     directory.is_free()?;
-    // What a start left that did not end.
+    // Removes the files of an interrupted setup.
     for left in [STORE, PROMISE, STORE_LOST, REMOVED] {
         match std::fs::remove_file(directory.file(left)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -214,7 +215,8 @@ pub fn join(
     limit: Duration,
 ) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
-    // Made now: a store that is missing later was lost, with the votes that it held.
+    // Created now: if the store is missing later, it was lost, with the votes that it
+    // held.
     drop(Store::open(&directory.file(STORE))?);
     runtime()?.block_on(async {
         let joining = join_on(&directory, place, token, kind, &Tcp);
@@ -276,20 +278,20 @@ fn settle(
     Ok(who)
 }
 
-/// New addresses, of this member or of others; what is empty stays as it is.
+/// New addresses, of this member or of others; empty ones stay unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Renumbering {
     /// The addresses on which this member listens.
     pub listen: Vec<SocketAddr>,
-    /// Where others reach it.
+    /// Addresses at which other members reach it.
     pub addresses: Vec<SocketAddr>,
-    /// Where this member reaches others, by their names.
+    /// Addresses at which this member reaches others, by their names.
     pub others: Vec<(String, SocketAddr)>,
 }
 
-/// Changes the addresses of a member that does not run: it announces its own when it has a
-/// majority, and finds the others at theirs until then. Needs none of the old addresses, no
-/// majority and no store.
+/// Changes the addresses of a stopped member. It announces its own when it has a
+/// majority, and reaches the others at theirs until then. Needs none of the old
+/// addresses, no majority and no store.
 pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, SetupError> {
     let directory = Directory::open(directory)?;
     let mut who = directory.member()?;
@@ -322,7 +324,7 @@ pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, Setu
     Ok(who)
 }
 
-/// Makes this machine alone the cluster. The warning is the caller's.
+/// Makes this machine alone the cluster. The caller must warn the operator.
 pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
     let directory = Directory::open(directory)?;
     let who = directory.member()?;

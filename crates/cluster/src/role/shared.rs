@@ -25,50 +25,52 @@ use tokio::time::Instant;
 
 /// The gossip topic in which a member publishes its status.
 pub const TOPIC: &str = "member";
-/// How long a member may take with a question of another one's role.
+/// Timeout of a request to another member's role.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// After this time in one operation a disk counts as stuck, not slow, and is reported.
+/// Duration of one operation after which a disk counts as stuck, not slow, and is
+/// reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
 /// After this time without confirmation the majority counts as lost.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
-/// Missing things of a served version that other members are told.
+/// Largest number of missing things of a served version that are reported to other
+/// members.
 const MISSING_MAX: usize = 16;
-/// Events of this member alone that are kept.
+/// Largest number of kept events of this member alone.
 const OWN_EVENTS_MAX: usize = 32;
 
-/// The agreement, on Tokio.
+/// Consensus engine on the Tokio runtime.
 pub type Agreement = Engine<TokioRuntime>;
 
-/// How a member is, by its own word.
+/// Status that a member reports about itself.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tale {
-    /// The version of its program.
+    /// Version of its program, for display.
     pub program: String,
-    /// The version that it serves.
+    /// Version that it serves; None if it serves none.
     pub serves: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// How well.
+    /// Health of the traffic; None where nothing serves.
     pub health: Option<Health>,
-    /// State of the parts beside the proxy, and its virtual routers.
+    /// Status of the parts other than the proxy, and its virtual routers.
     #[serde(flatten)]
     pub parts: Parts,
-    /// The reachability of the other members.
+    /// Reachability of the other members.
     pub sees: BTreeMap<MemberId, Reach>,
-    /// Its last problem with a version.
+    /// Last problem with a version.
     pub trouble: String,
-    /// How long its disk has not responded, in milliseconds; 0 if it responds.
+    /// Time for which its disk has not responded, milliseconds; 0 if it responds.
     pub disk_stuck_ms: u64,
-    /// The newest version that it accepted, by its own disk.
+    /// Newest version that it accepted, according to its own disk.
     pub accepted: Option<VersionId>,
-    /// Why it does not vote: its store was lost.
+    /// Reason why the member does not vote: its store was lost.
     pub lost: String,
-    /// Why its log cannot be written.
+    /// Reason why its log cannot be written.
     pub halted: String,
-    /// Why the accepted version cannot be kept on its disk.
+    /// Reason why the accepted version cannot be saved to its disk.
     pub unkept: String,
-    /// Why no version is served, by observation; empty if one is.
+    /// Reason why no version is served, by observation; empty if one is.
     pub cannot_serve: String,
     /// Things without which the version is served.
     pub missing: Vec<String>,
@@ -79,41 +81,41 @@ pub struct Tale {
 /// A message from the role of one member to that of another.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RoleMessage {
-    /// This member is about to leave: do not add it again.
+    /// The sender is about to leave the cluster: do not add it again.
     Leaving(MemberId),
     /// Poll the followed repositories now.
     Follow,
 }
 
-/// The version that this node serves, as last reported by its agent.
+/// Version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
 pub struct Serving {
-    /// The version.
+    /// Version in service; None if there is none.
     pub version: Option<VersionId>,
-    /// Whether the version is a candidate.
+    /// The served version is a candidate.
     pub on_trial: bool,
-    /// How well.
+    /// Health of the traffic, as last sampled.
     pub health: Option<Health>,
-    /// The parts that run beside the proxy.
+    /// Status of the parts other than the proxy.
     pub parts: Parts,
-    /// Its last problem with a version.
+    /// Last problem with a version.
     pub trouble: String,
-    /// The newest version that it accepted.
+    /// Newest version that the node accepted.
     pub accepted: Option<VersionId>,
-    /// Why the accepted version cannot be kept on the disk; empty: it can.
+    /// Reason why the accepted version cannot be saved to the disk; empty: it can.
     pub unkept: String,
-    /// What the machine serves, by observation; None: not known yet.
+    /// Observation of what the machine serves; None: not known yet.
     pub observed: Option<Observed>,
 }
 
 impl Serving {
-    /// The version that is served, unless the machine was seen to serve none.
+    /// Returns the served version, unless the machine was observed to serve none.
     pub fn served(&self) -> Option<VersionId> {
         self.version.filter(|_| self.cannot_serve().is_empty())
     }
 
-    /// Why the version that the machine was given is not served; empty if it is, or if there is
-    /// none.
+    /// Returns why the machine does not serve its version; empty if it does, or if there
+    /// is no version.
     pub fn cannot_serve(&self) -> String {
         let observed = self.observed.as_ref().filter(|one| !one.serves);
         match (observed, self.version) {
@@ -147,29 +149,29 @@ pub struct RoleState<M: Machine, N: Network> {
     pub(super) began: Instant,
     serving: Mutex<Serving>,
     gossip: Mutex<Gossip>,
-    /// When a question was asked that the leader of a majority answered.
+    /// Send time of the latest request that a leader with a majority answered.
     confirmed: Mutex<Option<Instant>>,
-    /// Members that are about to leave, since when.
+    /// Members that are about to leave, with the time of their message.
     leaving: Mutex<BTreeMap<MemberId, Instant>>,
     own_events: Mutex<Vec<String>>,
-    /// How old open invitations are.
+    /// Ages of the open invitations.
     invitations: Mutex<Invitations>,
-    /// When the majority was last asked about a joiner with a token that is not known
-    /// here; the holder of the lock asks.
+    /// Time of the last query to the majority about a joiner whose token is unknown here.
+    /// Only the holder of the lock sends the query.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
     /// Another member reported that this one was removed, since the start or before.
     removed: AtomicBool,
     /// Members at whose addresses a machine was found that does not accept this one, or that
     /// this one does not accept, with the reason. One that is reached is none of them.
     distrusted: Mutex<BTreeMap<MemberId, String>>,
-    /// Of the term in which this member leads, or led last.
+    /// Grants of the term in which this member leads, or led last.
     pub(super) grants: Grants<TokioRuntime>,
     /// Wakes the task that polls repositories.
     pub(super) follow: Wake,
 }
 
 impl<M: Machine, N: Network> RoleState<M, N> {
-    /// The ground, with nothing on it.
+    /// Creates the shared state. No task runs yet.
     #[allow(
         clippy::too_many_arguments,
         reason = "the parts of which the role is made"
@@ -185,7 +187,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         clock: super::Clock,
     ) -> RoleState<M, N> {
         let mut gossip = Gossip::new(who.id, clock.incarnation());
-        // One that lost its log hears of the others nevertheless.
+        // A member that lost its log still receives gossip about the others.
         gossip.belong(who.members.iter().map(|member| member.id));
         let kept = directory.small(invitations::FILE).unwrap_or_default();
         let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
@@ -215,7 +217,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    /// This member's number.
+    /// Returns the number of this member.
     pub fn me(&self) -> MemberId {
         self.who.id
     }
@@ -233,19 +235,19 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.gossip)
     }
 
-    /// The leader of a majority answered a question that was asked then.
+    /// Records that a leader with a majority responded to a request sent at that time.
     pub(super) fn was_confirmed(&self, asked: Instant) {
         let mut confirmed = lock(&self.confirmed);
         *confirmed = (*confirmed).max(Some(asked));
     }
 
-    /// How long the last word of a leader with a majority is ago.
+    /// Returns the time since the last message from a leader with a majority.
     fn silence(&self) -> Option<Duration> {
         lock(&self.confirmed).map(|at| at.elapsed())
     }
 
-    /// When the majority was asked that answered last, nanoseconds of CLOCK_BOOTTIME; none:
-    /// that is too long ago.
+    /// Returns the send time of the latest request that a majority answered, nanoseconds
+    /// of CLOCK_BOOTTIME; None if that is too long ago.
     pub(super) fn confirmed_at_ns(&self) -> Option<u64> {
         let ago = self.silence().filter(|ago| *ago < CONFIRMED_FOR)?;
         let ago_ns = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
@@ -263,17 +265,17 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.silence().is_some_and(|ago| ago < CONFIRMED_FOR)
     }
 
-    /// Members that are about to leave.
+    /// Returns the members that are about to leave.
     pub(super) fn leaving(&self) -> MutexGuard<'_, BTreeMap<MemberId, Instant>> {
         lock(&self.leaving)
     }
 
-    /// How old open invitations are.
+    /// Returns the ages of the open invitations.
     pub(super) fn invitations(&self) -> MutexGuard<'_, Invitations> {
         lock(&self.invitations)
     }
 
-    /// Something that happened to this member alone, for its status.
+    /// Adds an event of this member alone, for its status.
     pub(super) fn note(&self, words: String) {
         let mut events = lock(&self.own_events);
         if events.last() == Some(&words) {
@@ -289,7 +291,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.distrusted).insert(member, why);
     }
 
-    /// Why a member that is away and this one do not accept each other.
+    /// Returns why an unreachable member and this one do not trust each other.
     pub(super) fn distrust_of(&self, member: MemberId) -> Option<String> {
         lock(&self.distrusted).get(&member).cloned()
     }
@@ -302,7 +304,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.removed.store(true, Ordering::Relaxed);
     }
 
-    /// A majority has confirmed that this member is one: earlier reports of a removal are void.
+    /// Returns whether a majority has confirmed that this member is one: earlier reports
+    /// of a removal are void.
     pub(super) fn is_confirmed_member(&self) -> bool {
         self.has_majority() && self.engine.state().members.contains_key(&self.me())
     }
@@ -321,7 +324,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     pub(super) fn is_removed(&self) -> bool {
         let state = self.engine.state();
         let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
-        // A state in which its number was not given yet is one from before it came.
+        // A state that has not assigned this member's number yet is older than its
+        // admission.
         let was_one = state.last_member >= self.me();
         told || (was_one && !state.members.contains_key(&self.me()))
     }
@@ -330,19 +334,19 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         lock(&self.own_events).clone()
     }
 
-    /// How another member is, by its own word.
+    /// Returns the status that another member reported about itself.
     pub(super) fn tale(&self, member: MemberId) -> Option<Tale> {
         let gossip = self.gossip();
         codec::decode(gossip.get(member, TOPIC)?).ok()
     }
 
-    /// The members that can be reached, this one among them.
+    /// Returns the reachable members, including this one.
     pub(super) fn reachable(&self) -> BTreeSet<MemberId> {
         let up = self.wire.paths().into_iter().filter(|path| path.up);
         up.map(|path| path.member).chain([self.me()]).collect()
     }
 
-    /// This member as the others are to know it.
+    /// Returns this member as the others should know it.
     pub(super) fn member(&self) -> Option<Member> {
         let state = self.engine.state();
         let known = state.member(self.me())?;
@@ -393,13 +397,13 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         self.engine.standing()
     }
 
-    /// The newest key of contents that was agreed on.
+    /// Returns the epoch of the newest committed content key.
     pub(super) fn newest_ring(&self) -> Option<Epoch> {
         self.engine.state().rings.keys().next_back().copied()
     }
 }
 
-/// Waits until the state changed. Where the agreement has stopped, it never does.
+/// Waits until the state changes. Never returns if consensus has stopped.
 pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
     if changes.changed().await.is_err() {
         std::future::pending::<()>().await;
@@ -416,7 +420,7 @@ pub(super) fn reach(path: &Path) -> Reach {
     }
 }
 
-/// A time in milliseconds.
+/// Converts a duration to milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

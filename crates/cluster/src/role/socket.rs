@@ -16,38 +16,37 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-/// Clients at once.
+/// Largest number of concurrent clients.
 const CLIENTS_MAX: usize = 64;
-/// How long a client may keep its connection without asking anything.
+/// Idle timeout of a client connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Size of a read, and of the buffer before a request arrives.
 const READ_BYTES: usize = 4 << 10;
-/// A request of more bytes than this waits for a place among the large ones.
+/// Size above which a request waits for a slot among the large requests.
 const LARGE_BYTES: usize = 64 << 10;
-/// Large requests at once.
+/// Largest number of concurrent large requests.
 const LARGE_MAX: usize = 2;
-/// How long a client may take with a request that has begun.
+/// Timeout for receiving the rest of a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take to read a reply.
+/// Timeout for a client to read a reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
-/// Replies that wait for a client.
+/// Capacity of the reply queue of a client.
 pub const REPLIES_MAX: usize = 64;
-/// Rest after the listener failed, for example for want of descriptors.
+/// Pause after the listener failed, for example because no file descriptors were left.
 const REST: Duration = Duration::from_millis(200);
 
-/// Why there is no socket.
+/// Reason why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// It cannot be made.
+    /// The socket cannot be created.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-    /// Another process listens there.
+    /// Another process listens on the socket.
     #[error("{}: another process listens there", .0.display())]
     InUse(PathBuf),
 }
 
-/// The receiver of the replies to one request. After the client has gone they are
-/// dropped.
+/// Sender for the replies to one request. Replies are dropped once the client has gone.
 #[derive(Clone, Debug)]
 pub struct Replies(mpsc::Sender<Reply>);
 
@@ -64,7 +63,7 @@ impl Replies {
         let _ = self.0.try_send(Reply::Progress { words });
     }
 
-    /// Ends with this.
+    /// Sends the final reply of the request.
     pub async fn end(&self, reply: Reply) {
         let _ = self.0.send(reply).await;
     }
@@ -75,7 +74,7 @@ impl Replies {
     }
 }
 
-/// The socket.
+/// Socket on which operators send requests.
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
@@ -147,7 +146,7 @@ where
     }
     loop {
         let asked = tokio::select! {
-            // A request that has arrived is not thrown away to make room.
+            // A request that has arrived is not discarded to free a slot.
             biased;
             something = asks(&mut stream) => something,
             () = place.wanted() => has_arrived(&stream),
@@ -166,7 +165,8 @@ where
             Err(_) => return,
         };
         let (replies, incoming) = Replies::new();
-        // In a task of its own: what was begun does not end because its client has gone.
+        // In a task of its own, so that a request in progress does not end when its client
+        // goes.
         tokio::spawn(answer(request, replies));
         if !pass_on(&mut stream, incoming).await {
             return;
@@ -175,7 +175,7 @@ where
     }
 }
 
-/// Waits until a request starts to arrive; false if none does.
+/// Waits until a request starts to arrive; returns false if none does.
 async fn asks(stream: &mut BufReader<UnixStream>) -> bool {
     match timeout(IDLE_LIMIT, stream.fill_buf()).await {
         Ok(Ok(bytes)) => !bytes.is_empty(),
@@ -224,7 +224,7 @@ async fn read(
         true => Some(large.acquire().await.map_err(|_| GONE)?),
         false => None,
     };
-    // What was only announced takes no memory.
+    // Memory is only used for received bytes, not for the announced length.
     let mut bytes = Vec::with_capacity(length.min(READ_BYTES));
     let read = stream.take(length as u64).read_to_end(&mut bytes).await;
     if read.map_err(|_| GONE)? < length {

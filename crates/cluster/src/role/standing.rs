@@ -13,27 +13,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Poll interval.
 const POLL: Duration = Duration::from_millis(250);
-/// How long the confirmation of a majority is valid.
+/// Validity of a majority's confirmation.
 const VALID: Duration = Duration::from_secs(3);
-/// How long a current node may take to load a version that was accepted.
+/// Grace period in which a current node may load a newly accepted version.
 const LOADS_WITHIN_MS: u64 = 2_000;
-/// How long another node may lack the accepted version before it is reported.
+/// Time for which another node may lack the accepted version before it is reported.
 const BEHIND_AFTER_MS: u64 = 3_000;
 
-/// What the role knows now.
+/// Current knowledge of the role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Facts {
     removed: bool,
     /// Others were removed from the cluster.
     has_removed: bool,
-    /// When the majority was asked that answered last, nanoseconds of CLOCK_BOOTTIME.
+    /// Send time of the latest request that a majority answered, nanoseconds of
+    /// CLOCK_BOOTTIME.
     confirmed_at_ns: Option<u64>,
     accepted: Option<VersionId>,
     /// The version that this node serves without a candidate.
     serves: Option<VersionId>,
-    /// The other nodes: their names, and whether they serve the accepted version.
+    /// Names of the other nodes, and whether each serves the accepted version.
     others: BTreeMap<MemberId, (String, bool)>,
     /// Another member, of whichever kind, is reachable.
     reaches_another: bool,
@@ -41,7 +41,7 @@ struct Facts {
     now_ns: u64,
 }
 
-/// The standing over time.
+/// Tracks the status over time.
 #[derive(Debug, Default)]
 struct Tracker {
     was_current: bool,
@@ -131,7 +131,7 @@ fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
     let others = state.nodes().filter(|node| node.id != shared.me());
     let others = others.map(|node| {
         let status = shared.tale(node.id);
-        // What an unreachable node said last may be older than its report in the log.
+        // The last message of an unreachable node may be older than its report in the log.
         let status = status.filter(|_| reachable.contains(&node.id));
         let serves = match status {
             Some(status) => status.on_trial || status.serves == state.accepted,

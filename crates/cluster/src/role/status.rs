@@ -17,23 +17,23 @@ use part::report::{Grade, Report, Subject, Summary, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// How the cluster is.
+/// Status of the cluster as one member sees it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// The cluster's name.
+    /// Name of the cluster, for display.
     pub cluster: String,
-    /// The member that reports it.
+    /// Member that reports the status.
     pub me: MemberId,
-    /// Its state directory.
+    /// State directory of the member.
     pub directory: String,
-    /// The leader, as far as it knows.
+    /// Leader, as far as the member knows.
     pub leader: Option<MemberId>,
     /// A majority is reachable: changes are possible.
     pub majority: bool,
-    /// Members, by number.
+    /// Status of each member, by number.
     pub members: Vec<MemberStatus>,
-    /// The served configuration.
+    /// Status of the served configuration.
     pub configuration: Configuration,
     /// Status of the followed repositories.
     pub following: Vec<crate::follow::FollowStatus>,
@@ -42,104 +42,106 @@ pub struct Status {
     /// The disk fails: it is full, read-only or broken. The member continues by itself
     /// when the disk works again.
     pub disk_refuses: bool,
-    /// The CA.
+    /// Status of the CA and its replacement.
     pub authority: AuthorityStatus,
-    /// Unused invitations.
+    /// Number of unused invitations.
     pub invitations: u64,
-    /// Leases and their holders.
+    /// Leases with their holders and epochs.
     pub leases: Vec<LeaseStatus>,
-    /// How far the log is.
+    /// Progress of the log.
     pub log: LogStatus,
-    /// Recent events, newest last.
+    /// Recent events, with the newest last.
     pub events: Vec<String>,
     /// Changes that are impossible now, and what to do about it.
     pub frozen: Vec<String>,
-    /// Members that hold on to another version than the one that was agreed on, in words.
+    /// Descriptions of members that keep a version other than the accepted one.
     pub disagreements: Vec<String>,
     /// Addresses on which this member cannot listen for others, each with the reason.
     pub unbound: Vec<String>,
-    /// Further notes.
+    /// Further notes, as messages for operators.
     pub notes: Vec<String>,
 }
 
-/// A member.
+/// Status of one member, as seen by the reporter.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MemberStatus {
-    /// Its number.
+    /// Number of the member.
     pub id: MemberId,
-    /// Its name.
+    /// Name of the member.
     pub name: String,
-    /// Node or arbiter.
+    /// Kind of member: node or arbiter.
     pub kind: Kind,
-    /// Its addresses.
+    /// Addresses of the member.
     pub addresses: Vec<SocketAddr>,
-    /// How this member reaches it.
+    /// Way in which this member reaches it.
     pub reach: Reach,
     /// Milliseconds since it was last heard; `None` if never since the start.
     pub silent_ms: Option<u64>,
     /// Milliseconds since the direct link to it was cut; `None` while it is reached directly, or not
     /// at all.
     pub cut_ms: Option<u64>,
-    /// The version of its program.
+    /// Version of its program; `None` if unknown.
     pub program: Option<String>,
-    /// The newest format of commands that it understands.
+    /// Newest format of commands that it supports.
     pub format: u32,
-    /// It votes (a new one first gets the log).
+    /// The member votes (a new one first gets the log).
     pub votes: bool,
-    /// The version that it serves; `None` if it reports none.
+    /// Version that it serves; `None` if it reports none.
     pub serves: Option<VersionId>,
-    /// Why it serves no version, by observation; empty if it serves one.
+    /// Reason why it serves no version, by observation; empty if it serves one.
     pub cannot_serve: String,
-    /// Things without which its version is served.
+    /// Things that are missing for its version, which is served without them.
     pub missing: Vec<String>,
     /// The served version is a candidate.
     pub on_trial: bool,
-    /// Virtual addresses that it owns now.
+    /// Number of virtual addresses that it owns now.
     pub addresses_owned: u64,
-    /// Its servers that are up, of all that are checked.
+    /// Number of its servers that are up, of all that are checked.
     pub servers_up: u64,
-    /// All its servers that are checked.
+    /// Number of its servers that are checked.
     pub servers: u64,
-    /// How its parts are that run beside the proxy, as they report.
+    /// Status of its parts other than the proxy, as they report.
     #[serde(flatten)]
     pub parts: Parts,
-    /// Its view of the other members, as it reports.
+    /// View that it reports of the other members.
     pub sees: Vec<Sight>,
-    /// Its disk.
+    /// Status of its disk, as it reports.
     #[serde(flatten)]
     pub disk: DiskStatus,
-    /// Why the machine at its address and this one do not accept each other, if that is so.
+    /// Reason why the machine at its address and this one do not trust each other; empty:
+    /// they do.
     pub distrusted: String,
-    /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
+    /// Reason why it does not vote, as it reports: its store was lost. Empty: the store
+    /// is intact.
     pub lost: String,
-    /// The newest version that it accepted, by its own disk.
+    /// Newest version that it accepted, according to its own disk.
     pub accepted: Option<VersionId>,
     /// The effect of its failure now; for a member that is away, the effect of its
     /// absence.
     pub if_it_fails: String,
 }
 
-/// How a member is reached.
+/// Way in which a member is reached.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reach {
-    /// The member that was asked.
+    /// The member that reports the status.
     #[default]
     Itself,
-    /// Over a connection of its own.
+    /// The member is reached over a direct connection.
     Direct {
-        /// There and back, microseconds.
+        /// Round-trip time, microseconds; `None` if it is unknown.
         rtt_us: Option<u64>,
     },
-    /// Through another member.
+    /// The member is reached through another member.
     Through {
-        /// The member.
+        /// Member that forwards the connection.
         member: MemberId,
-        /// There and back, microseconds.
+        /// Round-trip time, microseconds; `None` if it is unknown.
         rtt_us: Option<u64>,
     },
-    /// Not at all.
+    /// The member cannot be reached.
     Away,
 }
 
@@ -153,80 +155,81 @@ impl Reach {
 /// A member's view of another member.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sight {
-    /// The other member.
+    /// Member that the view is about.
     pub member: MemberId,
-    /// How it is reached.
+    /// Way in which it is reached.
     pub reach: Reach,
     /// Two machines connect as this member.
     #[serde(default)]
     pub is_cloned: bool,
 }
 
-/// The served configuration.
+/// Status of the served configuration and of changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Configuration {
-    /// The version that all nodes are to serve.
+    /// Version that all nodes must serve.
     pub accepted: Option<VersionId>,
-    /// A line with its author, time and message.
+    /// Line with the author, time and message of the accepted version.
     pub accepted_words: String,
-    /// The version that this node serves.
+    /// Version that this node serves.
     pub serving: Option<VersionId>,
     /// The served version is a candidate.
     pub on_trial: bool,
     /// The node serves the version that it accepted last, and cannot know newer ones
     /// without a leader.
     pub by_itself: bool,
-    /// The version in progress.
+    /// Version in progress, if there is one.
     pub moving: Option<VersionId>,
-    /// Its author and progress.
+    /// Author and progress of the version in progress.
     pub moving_words: String,
-    /// This node's last problem with a version.
+    /// Last problem of this node with a version.
     pub trouble: String,
 }
 
-/// The CA.
+/// Status of the CA and its replacement.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AuthorityStatus {
-    /// SHA-256 of its certificate.
+    /// SHA-256 of the current CA's certificate.
     pub present: Option<Digest>,
     /// The digest of the version in progress.
     pub next: Option<Digest>,
-    /// Members that have no certificate of the newest one.
+    /// Members that have no certificate of the newest CA.
     pub uncertified: Vec<MemberId>,
-    /// A node was removed that knows its key: another one follows.
+    /// A removed node knows the CA key: another CA must follow.
     pub exposed: bool,
     /// Members that prevent the replacement of the CA: they missed too many CAs.
     pub held_back_by: Vec<MemberId>,
-    /// Days until the certificate of this member ends by its clock; `None` while that is not near.
+    /// Days until the certificate of this member expires by its clock; `None` while that
+    /// is not near.
     pub own_ends_days: Option<u64>,
 }
 
-/// A lease.
+/// A lease with its current holder.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LeaseStatus {
-    /// Its name.
+    /// Name of the lease.
     pub name: String,
-    /// The holder.
+    /// Member that holds the lease.
     pub holder: MemberId,
-    /// Its epoch.
+    /// Epoch of the lease.
     pub epoch: u64,
-    /// How long a renewal is good, milliseconds.
+    /// Validity of a renewal, milliseconds.
     #[serde(default)]
     pub valid_ms: u64,
 }
 
-/// How far the log is.
+/// Progress of this member's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct LogStatus {
-    /// The term.
+    /// Current term of the member.
     pub term: u64,
-    /// The last entry here.
+    /// Index of the last entry of this member.
     pub last: u64,
-    /// The last one that a majority has.
+    /// Last entry that a majority has.
     pub committed: u64,
-    /// The last one that is in the state.
+    /// Last entry that is applied to the state.
     pub applied: u64,
 }
 
@@ -404,7 +407,7 @@ impl Status {
         notes
     }
 
-    /// How far it is from one authority to the next.
+    /// Describes the progress of a CA replacement.
     fn authority_words(&self) -> Option<String> {
         let authority = &self.authority;
         let lacks = |there: bool| {
@@ -512,7 +515,8 @@ impl Status {
         }
     }
 
-    /// Returns a lease with its holder. Without a majority nobody can confirm that it still has it.
+    /// Describes a lease with its holder. Without a majority the holder cannot be
+    /// confirmed.
     fn lease(&self, lease: &LeaseStatus) -> Subject {
         let subject = Subject::new("lease", &lease.name);
         let holder = self.name_of(lease.holder);
@@ -686,7 +690,7 @@ pub(super) fn held_back_words(names: &str) -> String {
     )
 }
 
-/// Names, one after another.
+/// Joins names in a sentence.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.collect();
     match names.split_last() {
@@ -753,7 +757,7 @@ mod tests {
         let words = status.authority_words().unwrap();
         assert!(words.contains("an old CA: tie"), "{words}");
         assert!(words.contains("cluster remove"), "{words}");
-        // Where none has to follow, one that is late is only that.
+        // If no CA must follow, a late member is only reported as late.
         status.authority.exposed = false;
         let words = status.authority_words().unwrap();
         assert!(words.contains("certified on return"), "{words}");

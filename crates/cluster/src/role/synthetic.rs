@@ -10,9 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Frontends that are asked in one round.
+/// Largest number of frontends that are probed in one round.
 pub const FRONTENDS_MAX: usize = 64;
-/// Timeout of a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of bytes read of a response: its first line.
 const HEAD_BYTES_MAX: usize = 1024;
@@ -20,13 +19,13 @@ const HEAD_BYTES_MAX: usize = 1024;
 /// Result of a request to a frontend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answered {
-    /// HTTP, with this status.
+    /// The HTTP response has this status.
     Status(u16),
-    /// It accepted the connection; the protocol is not clear-text HTTP.
+    /// The listener accepted the connection; its protocol is not clear-text HTTP.
     Connected,
     /// The connection was refused, or ended without a response.
     Failed,
-    /// Timeout.
+    /// No response came within the timeout.
     Silent,
 }
 
@@ -61,13 +60,13 @@ fn here(listen: &str) -> Option<SocketAddr> {
     match place.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => place.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => place.set_ip(Ipv6Addr::LOCALHOST.into()),
-        // Only what this machine has can be bound, also where nothing comes of it.
+        // Only a local address can be bound, even if no connection follows.
         ip => drop(std::net::UdpSocket::bind((ip, 0)).ok()?),
     }
     Some(place)
 }
 
-/// Asks one place.
+/// Sends a request to one address.
 pub async fn ask(place: SocketAddr, http: bool) -> Answered {
     match timeout(ANSWER_LIMIT, exchange(place, http)).await {
         Ok(Ok(answered)) => answered,

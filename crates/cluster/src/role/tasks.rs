@@ -18,20 +18,18 @@ use tokio::time::{Instant, timeout};
 
 /// Interval of confirming the majority.
 const CONFIRM_EVERY: Duration = Duration::from_millis(500);
-/// Timeout of a confirmation.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
-/// Gossip interval.
 const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 /// Parts whose state is published.
 const PARTS_MAX: usize = 32;
-/// How long another member may take with gossip.
+/// Timeout of a gossip exchange with another member.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
 /// Interval of checking whether other members need an announcement or a key.
 const DUTY_EVERY: Duration = Duration::from_millis(500);
 /// Pause after each check: most commands are irrelevant for it, and many may be committed
 /// at once.
 const DUTY_REST: Duration = Duration::from_millis(5);
-/// Each further node waits so much longer before it gives keys to a new one.
+/// Additional delay of each further node before it gives keys to a new node.
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
 /// Confirms periodically that a majority follows the leader.
@@ -45,7 +43,7 @@ pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
     }
 }
 
-/// Asks the parts of this machine how they are.
+/// Requests the status of this machine's parts.
 pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     loop {
         let mut parts = shared.machine.parts().await;
@@ -59,7 +57,7 @@ pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) 
     }
 }
 
-/// Publishes this member's status, and receives those of the others.
+/// Publishes this member's status, and receives the status of the others.
 pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     loop {
         let bytes = codec::encode(&tale(&shared));
@@ -84,7 +82,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: M
     let Ok(answer) = answer else {
         return;
     };
-    // What is no gossip changes nothing; the next round is in a second.
+    // Invalid gossip has no effect; the next round is in a second.
     let now_ms = shared.now_ms();
     let more = shared.gossip().take(&answer, now_ms);
     if let Ok(Some(more)) = more {
@@ -93,7 +91,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: M
     }
 }
 
-/// How this member is.
+/// Returns the status that this member reports about itself.
 pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
     let serving = shared.serving().clone();
     let paths = shared.wire.paths();
@@ -104,7 +102,7 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
         cannot_serve: serving.cannot_serve(),
         missing: serving.missing(),
         on_trial: serving.on_trial,
-        // Frontends are many, and nobody elsewhere asks for them.
+        // There are many frontends, and other members do not need them.
         health: serving.health.map(|health| crate::machine::Health {
             frontends: Vec::new(),
             ..health
@@ -238,7 +236,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
             announce(&shared).await;
             give_keys(&shared, &mut lacking).await;
         }
-        // Nobody holds it while it waits, so that the next command need not copy it.
+        // Released while waiting, so that the next command need not copy the state.
         drop(state);
         tokio::time::sleep(DUTY_REST).await;
         tokio::select! {
@@ -275,7 +273,7 @@ async fn announce<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     let (Some(known), Some(member)) = (state.member(shared.me()), shared.member()) else {
         return;
     };
-    // Another key is shown before it is agreed on; what came between is made up for.
+    // A new key is presented before it is committed; a missed announcement is repeated.
     let same = known.addresses == member.addresses
         && known.format == FORMAT
         && known.sealing_key == member.sealing_key
@@ -285,8 +283,8 @@ async fn announce<M: Machine, N: Network>(shared: &RoleState<M, N>) {
     }
 }
 
-/// Gives keys of contents to nodes that lack them: the first node at once, the others
-/// when that takes too long.
+/// Gives content keys to nodes that lack them: the first node at once, the others if
+/// that takes too long.
 async fn give_keys<M: Machine, N: Network>(shared: &RoleState<M, N>, since: &mut Option<Instant>) {
     let state = shared.engine.state();
     if shared.who.kind != Kind::Node || state.unsealed().is_empty() || !shared.has_majority() {

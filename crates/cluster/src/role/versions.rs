@@ -1,5 +1,6 @@
-//! Versions for another part of this machine, without their secrets, and the changes that it asks
-//! for ([`part::versions`]). What takes long runs on a thread with ordinary priority.
+//! Serves versions without their secrets to another part of this machine, and applies
+//! the changes that it requests ([`part::versions`]). Long operations run on a thread
+//! with ordinary priority.
 
 use crate::command::{Body, Judging, Origin, VersionId};
 use crate::file_set::{FileSet, SetFile};
@@ -34,40 +35,41 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-/// Questions at one time; of more, the connection is closed.
+/// Largest number of concurrent requests; the connections of others are closed.
 const AT_ONCE: usize = 8;
-/// How long the asker may take to send a question, and to read the answer.
+/// Timeout for a client to send a request, and to read the response.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Events in one answer.
+/// Largest number of events in one response.
 const EVENTS_MAX: usize = 100;
-/// How long the outcome of a change is waited for here, once it is agreed on.
+/// Longest wait for the effect of a committed change on this member.
 const SHOWS_LIMIT: Duration = Duration::from_secs(2);
-/// Versions in one answer.
+/// Largest number of versions in one response.
 const VERSIONS_MAX: usize = 200;
-/// Versions that are read to find where lines come from.
+/// Largest number of versions that are read to find the origin of lines.
 const BLAME_MAX: usize = 100;
-/// Bytes of the reasons and reports of one version.
+/// Largest size of the reasons and reports of one version.
 const WORDS_BYTES_MAX: usize = 2 << 10;
-/// Digits of a revision that are shown.
+/// Number of digits of a revision that are shown.
 const REVISION_DIGITS: usize = 12;
 
-/// What the keywords of all parts say of the texts of a version.
+/// Secrets and settings in the texts of a version, as the keywords of all parts define
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Texts {
     /// Parser settings for the section `config`.
     pub grammar: fn(&FileSet) -> Grammar,
-    /// What is secret in them.
+    /// Returns the mask for the secrets in the texts.
     pub mask: fn() -> Mask<'static>,
 }
 
-/// Answers questions that come over connections.
+/// Responds to requests that arrive over connections.
 pub(super) struct Answering<M: Machine, N: Network> {
     shared: Arc<RoleState<M, N>>,
     texts: Texts,
     places: Semaphore,
-    /// One at a time on a thread of its own.
+    /// Admits one task at a time, which runs on its own thread.
     working: Semaphore,
-    /// The secrets of versions of which something was reported, and of the accepted one.
+    /// Secrets of the accepted version, and of versions whose reports were requested.
     secrets: Mutex<BTreeMap<VersionId, Arc<Redaction>>>,
 }
 
@@ -82,9 +84,10 @@ impl<M: Machine, N: Network> Answering<M, N> {
         }
     }
 
-    /// Serves a connection: one question, one answer.
+    /// Serves a connection: one request, one response.
     pub(super) async fn serve(self: Arc<Self>, connection: OwnedFd) {
-        // Of many at once each has its turn; an asker that waits no longer is found gone below.
+        // Requests above the limit wait for their turn; a client that has gone is detected
+        // below.
         let Ok(_place) = self.places.acquire().await else {
             return;
         };
@@ -104,7 +107,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
             versions::framed(&Answer::Refused { words }, ANSWER_BYTES_MAX)
         };
         let bytes = versions::framed(&answer, ANSWER_BYTES_MAX).or_else(too_long);
-        // An asker that has gone needs no answer.
+        // A client that has gone needs no response.
         let _ = timeout(
             PATIENCE,
             stream.write_all(bytes.as_deref().unwrap_or_default()),
@@ -145,7 +148,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let redactions = self.redactions(speaking.collect()).await;
         let secrets = Redaction::all(redactions.values().map(|one| &**one));
         let redact = |words: &str| cut(&secrets.apply(words));
-        // Where its secrets are not known, what is said of a version may have some.
+        // If the secrets of a version are unknown, texts about it may contain some.
         let redact_of = |record: &VersionRecord, words: &str| match redactions.get(&record.id) {
             Some(_) => redact(words),
             None => "`evenkeel config log` on a node shows why".to_owned(),
@@ -173,8 +176,8 @@ impl<M: Machine, N: Network> Answering<M, N> {
         }
     }
 
-    /// The secrets of these versions, which must not stand in what is said of them. One whose files
-    /// cannot be read is left out.
+    /// Returns the secrets of these versions, which must not appear in texts about them.
+    /// Versions whose files cannot be read are omitted.
     async fn redactions(&self, versions: Vec<VersionId>) -> BTreeMap<VersionId, Arc<Redaction>> {
         let mut all = BTreeMap::new();
         for version in &versions {
@@ -196,7 +199,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         redaction.await.ok().map(Arc::new)
     }
 
-    /// Runs something on a thread of its own, with ordinary priority.
+    /// Runs a function on a separate thread, with ordinary priority.
     async fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -206,7 +209,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let thread = std::thread::Builder::new().name("versions".to_owned());
         let begun = thread.spawn(move || {
             crate::follow::be_ordinary();
-            // The asker may have gone.
+            // The client may have gone.
             let _ = sender.send(work());
         });
         begun.map_err(|error| language::reason(&error))?;
@@ -278,8 +281,8 @@ impl<M: Machine, N: Network> Answering<M, N> {
         Ok(Answer::Blame(lines.await?.into_iter().map(line).collect()))
     }
 
-    /// The files of an edit, with the secrets of the version that was edited. `Ok(Err)`: secrets
-    /// that have to be written out.
+    /// Returns the files of an edit, with the secrets of the version that was edited.
+    /// `Ok(Err)`: secrets that must be written out.
     async fn edited(&self, edit: &Edit) -> Result<Result<FileSet, Vec<Finding>>, String> {
         let mut set = self.shared.files_of(Some(VersionId(edit.of))).await?;
         let (texts, mask) = (edit.texts.clone(), self.texts.mask);
@@ -406,7 +409,8 @@ impl<M: Machine, N: Network> Answering<M, N> {
         }
     }
 
-    /// Waits a moment until this member shows what was agreed on: who asked for it looks next.
+    /// Waits a moment until this member's state shows a committed change, because the
+    /// client reads it next.
     async fn shows(&self, it: impl Fn(&State) -> bool) {
         let mut changes = self.shared.engine.changes();
         let shown = async {
@@ -414,11 +418,11 @@ impl<M: Machine, N: Network> Answering<M, N> {
                 moved(&mut changes).await;
             }
         };
-        // Otherwise a little later.
+        // Otherwise the change appears a little later.
         let _ = timeout(SHOWS_LIMIT, shown).await;
     }
 
-    /// As the files say, unless the change says otherwise.
+    /// Returns the judging rules of the files, unless the change overrides them.
     fn judging(&self, set: &FileSet, change: &Change) -> Judging {
         let section = ConfigSection::read(set, &(self.texts.grammar)(set));
         let confirm = change.confirm_s.map(Duration::from_secs);
@@ -453,7 +457,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
             .await;
     }
 
-    /// Who confirmed is in no version: it is an event.
+    /// Records who confirmed a version as an event, because no version contains that.
     async fn note(&self, words: &str, done: &Answer) {
         if let Answer::Done {
             version: Some(version),
@@ -461,7 +465,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         } = done
         {
             let words = format!("version {version} {words}");
-            // It is accepted, whatever becomes of the note.
+            // The version is accepted even if the event is lost.
             let _ = self.shared.agreed(Body::Event { words }).await;
         }
     }
@@ -472,14 +476,13 @@ async fn read(stream: &mut UnixStream) -> Option<Question> {
     if length > QUESTION_BYTES_MAX {
         return None;
     }
-    // What was only announced takes no memory.
+    // Memory is only used for received bytes, not for the announced length.
     let mut bytes = Vec::new();
     let mut rest = stream.take(length as u64);
     rest.read_to_end(&mut bytes).await.ok()?;
     codec::decode(&bytes).ok()
 }
 
-/// Words of bounded length.
 fn cut(words: &str) -> String {
     let mut end = words.len().min(WORDS_BYTES_MAX);
     while !words.is_char_boundary(end) {
@@ -551,7 +554,7 @@ fn can_be_edited(file: &SetFile, mask: &Mask<'_>) -> bool {
     matches!(mask.seen(file), MaskedFile::Text(_))
 }
 
-/// A secret that is still covered.
+/// Returns the finding for a secret that is still covered.
 fn hidden(path: &str, text: &str, line: usize) -> Finding {
     let number = u64::try_from(line).ok();
     let column = text

@@ -1,9 +1,9 @@
-//! The tasks of a node, one after the other, derived from the committed state, from the
-//! served version and from its judge.
+//! Tasks of a node, one after the other, derived from the committed state, the served
+//! version and the judge.
 //!
 //! The caller calls [`Agent::next`], executes the task, reports the result, and calls
-//! again. Without a task it waits for a change of the state, for news of its machine, or
-//! until [`Agent::wake_at`].
+//! again. Without a task it waits for a change of the state, for news of its machine,
+//! or until [`Agent::wake_at`].
 
 use super::desired::{Desired, TRIAL_SILENCE_MS};
 use super::judge::{Finding, Judge, Probes};
@@ -16,37 +16,36 @@ use crate::state::{Stage, State};
 pub const IDLE_SAMPLE_MS: u64 = 2000;
 /// Interval between samples of a candidate version, in milliseconds.
 pub const TRIAL_SAMPLE_MS: u64 = 500;
-/// A sample that is younger than this needs no other one before a switch, milliseconds.
+/// Age below which a sample suffices for a switch, milliseconds.
 const FRESH_MS: u64 = 1000;
-/// A report that did not arrive is proposed again after so long, milliseconds.
+/// Time after which a lost report is proposed again, milliseconds.
 const REPEAT_MS: u64 = 1000;
-/// A version that is accepted and that this node could not serve is tried again after so
-/// long, milliseconds: a file of the system, or a port, may be there again.
+/// Time after which an accepted version that this node could not serve is tried again,
+/// milliseconds: a missing system file or a port may be available again.
 const RETRY_MS: u64 = 60_000;
 
 /// The next task of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Task {
-    /// Build it dry; then [`Agent::checked`].
+    /// Check the version without serving it; then [`Agent::checked`].
     Check(VersionId),
-    /// Look how well it serves, and where told ask each frontend something; then
-    /// [`Agent::sampled`].
+    /// Sample the health, and if required probe each frontend; then [`Agent::sampled`].
     Sample {
-        /// Ask the frontends.
+        /// Also send synthetic requests to the frontends.
         probe: bool,
     },
-    /// Serve it; then [`Agent::served`].
+    /// Serve the version; then [`Agent::served`].
     Serve {
-        /// The version.
+        /// Version to serve, accepted or candidate.
         version: VersionId,
-        /// Keep what is served now.
+        /// Keep the version that is served now for a rollback.
         trial: bool,
     },
     /// The candidate is accepted: keep it, also on disk; then [`Agent::kept`].
     Accept(VersionId),
-    /// Go back from this one to what was served before; then [`Agent::reverted`].
+    /// Roll back from this version to the previous one; then [`Agent::reverted`].
     Revert(VersionId),
-    /// Propose this report. The state says whether it arrived.
+    /// Propose this report. The state shows whether it was applied.
     Say(Report),
 }
 
@@ -63,22 +62,23 @@ struct Trial {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Agent {
     me: MemberId,
-    /// The version that it serves without a candidate.
+    /// Version that the node serves without a candidate.
     base: Option<VersionId>,
     trial: Option<Trial>,
-    /// Its report on the version in progress, or on the accepted one.
+    /// Report on the version in progress, or on the accepted one.
     own: Option<Report>,
     said_at_ms: Option<u64>,
     /// The result of the last check.
     found: CheckFindings,
     sampled_at_ms: Option<u64>,
-    /// An accepted version that it could not serve, and when that was.
+    /// Accepted version that the node could not serve, and the time of the failure.
     failed: Option<(VersionId, u64)>,
     judge: Judge,
-    /// This machine's disk has not answered for so long, milliseconds.
+    /// Time for which this machine's disk has not responded, milliseconds.
     disk_stuck_ms: u64,
-    /// The newest version that it accepted: it serves no older one as accepted. A state
-    /// that names an older one is of the past, or of members that lost their logs.
+    /// Newest version that the node accepted: it serves no older one as accepted. A state
+    /// that names an older version is outdated, or comes from members that lost their
+    /// logs.
     accepted: Option<VersionId>,
 }
 
@@ -94,17 +94,17 @@ impl Agent {
         }
     }
 
-    /// It accepted this version in an earlier life.
+    /// Records that the node accepted this version before its restart.
     pub fn has_accepted(&mut self, version: VersionId) {
         self.accepted = self.accepted.max(Some(version));
     }
 
-    /// The newest version that it accepted.
+    /// Returns the newest version that the node accepted.
     pub fn newest_accepted(&self) -> Option<VersionId> {
         self.accepted
     }
 
-    /// Returns the served version.
+    /// Returns the version that the node serves.
     pub fn serves(&self) -> Option<VersionId> {
         self.trial
             .as_ref()
@@ -116,14 +116,14 @@ impl Agent {
         self.trial.is_some()
     }
 
-    /// This machine's disk has not answered for so long, milliseconds; 0: it answers. The
-    /// leader counts a node by that as one that is away, so it is to be one by itself, as
-    /// if it had not heard from the leader: what it tries it could not keep.
+    /// Sets the time for which this machine's disk has not responded, milliseconds; 0: it
+    /// responds. The leader counts a node with a stuck disk as unreachable. So the agent
+    /// must behave as if it had not heard from the leader: it could not save a candidate.
     pub fn disk_is_stuck_for(&mut self, ms: u64) {
         self.disk_stuck_ms = ms;
     }
 
-    /// Returns the next task.
+    /// Returns the next task, or None if there is nothing to do now.
     pub fn next(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Task> {
         let silence_ms = silence_ms.max(self.disk_stuck_ms);
         let mut desired = Desired::of(state, self.me, silence_ms);
@@ -150,13 +150,13 @@ impl Agent {
             .or_else(|| self.to_sample(state, now_ms))
     }
 
-    /// When to ask again at the latest, where nothing happens before.
+    /// Returns the latest time for the next call, if nothing happens earlier.
     pub fn wake_at(&self, now_ms: u64) -> u64 {
         let every_ms = self.sample_every_ms();
         let sampled_ms = self.sampled_at_ms.unwrap_or(now_ms);
         let sample_ms = sampled_ms.saturating_add(every_ms);
         let repeat_ms = { self.said_at_ms }.map(|at_ms| at_ms.saturating_add(REPEAT_MS));
-        // One that was to be repeated by now has arrived.
+        // A report that was due to be repeated has been applied.
         let repeat_ms = repeat_ms.filter(|at_ms| *at_ms > now_ms);
         let wake_ms = repeat_ms.map_or(sample_ms, |at_ms| sample_ms.min(at_ms));
         wake_ms.max(now_ms.saturating_add(1))
@@ -203,7 +203,7 @@ impl Agent {
     pub fn kept(&mut self, version: VersionId, verdict: &Verdict) {
         self.trial = None;
         if !verdict.good {
-            // The machine went back from it meanwhile: it is served anew.
+            // The machine rolled back from the version meanwhile, and now serves it again.
             self.judge.reverted();
             return;
         }
@@ -212,13 +212,13 @@ impl Agent {
         self.judge.accepted();
     }
 
-    /// [`Task::Revert`] was done.
+    /// Handles the end of [`Task::Revert`].
     pub fn reverted(&mut self) {
         self.trial = None;
         self.judge.reverted();
     }
 
-    /// The machine went back by itself: it had to take an address over.
+    /// Handles a rollback by the machine itself, which had to take over an address.
     pub fn went_back(&mut self, words: String) {
         if let Some(trial) = self.trial.take() {
             self.judge.reverted();
@@ -272,8 +272,8 @@ impl Agent {
             .is_some_and(|own| own.version == version && crate::state::is_against(own.outcome))
     }
 
-    /// It rolls back a version that may still be in progress: the other members must
-    /// learn the reason.
+    /// Remembers the reason for a rollback of a version that may still be in progress:
+    /// the other members must learn it.
     fn remember_why(&mut self, state: &State, version: VersionId, silence_ms: u64) {
         let on_its_way = state
             .on_its_way()
@@ -288,8 +288,8 @@ impl Agent {
         }
     }
 
-    /// Keeps what it accepted against a state that names an older version. That passes
-    /// where the state is of the past; where it is the cluster's, an operator decides.
+    /// Keeps the accepted version although the state names an older one. An outdated
+    /// state catches up; otherwise an operator decides.
     fn hold(&mut self, desired: &mut Desired) {
         let (version, accepted) = (desired.check, self.accepted);
         *desired = Desired::default();
@@ -315,15 +315,15 @@ impl Agent {
         }
     }
 
-    /// Each stage is judged with a window of its own.
+    /// Starts a separate window of judgement for each stage.
     fn follow_stage(&mut self, state: &State, now_ms: u64, judge_ms: Option<u64>) {
         let stage = state.on_its_way().map(|record| match &record.stage {
-            // It is watched on, by what was found before.
+            // The version is still observed, with the earlier judgement.
             Stage::AwaitConfirmation { .. } => Stage::Rest {
                 nodes: Default::default(),
             }
             .name(),
-            // A canary that is alone was judged.
+            // A canary that is the only node was already judged.
             Stage::Rest { nodes } if nodes.len() == 1 && !record.goes_together() => {
                 Stage::Canary { node: self.me }.name()
             }
@@ -337,7 +337,7 @@ impl Agent {
         }
         trial.stage = stage;
         trial.found = None;
-        // What it said of the stage before is not said of this one.
+        // The report on the previous stage does not apply to this one.
         if let Some(own) = &mut self.own
             && own.outcome == Reported::Good
         {
@@ -348,14 +348,15 @@ impl Agent {
         }
     }
 
-    /// The report that the state does not have yet.
+    /// Returns the report that the state does not have yet.
     fn owed(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Report> {
         let own = self.own.as_ref()?;
         let record = state.version(own.version);
         let of_use =
             record.filter(|record| record.stage.on_its_way() || state.accepted == Some(record.id));
         let Some(record) = of_use else {
-            // Nobody asks any more; a version that this member has not seen yet comes.
+            // The report is no longer needed; a version that this member has not seen yet
+            // comes later.
             if own.version <= state.last_version {
                 self.own = None;
             }

@@ -4,8 +4,7 @@ use crate::command::VersionId;
 use crate::member::MemberId;
 use crate::state::{Stage, State};
 
-/// A node that has not heard from the leader for so long runs no version that is not
-/// accepted, milliseconds.
+/// Silence of the leader after which a node serves no candidate, milliseconds.
 pub const TRIAL_SILENCE_MS: u64 = 5000;
 
 /// The version that a node should serve, and the one that it should report on.
@@ -15,11 +14,11 @@ pub struct Desired {
     pub accepted: Option<VersionId>,
     /// The version to serve. None: no version is accepted yet, and there is no candidate.
     pub serve: Option<VersionId>,
-    /// Whether it is a candidate: a rollback must be possible at once.
+    /// The version is a candidate: a rollback must be possible at once.
     pub trial: bool,
     /// A version to build dry.
     pub check: Option<VersionId>,
-    /// It serves a version that is judged: for so long, milliseconds.
+    /// Duration for which the served version is judged, milliseconds.
     pub judge_ms: Option<u64>,
 }
 
@@ -60,8 +59,8 @@ impl Desired {
         desired
     }
 
-    /// It may take addresses over from others that serve: not with a version that is
-    /// judged, with which it waits, or goes back first.
+    /// Returns whether the node may take over addresses from others that serve. A node
+    /// with a version that is judged may not: it waits, or rolls back first.
     pub fn may_preempt(&self) -> bool {
         !self.trial
     }

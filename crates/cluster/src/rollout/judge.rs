@@ -9,35 +9,35 @@
 use crate::machine::{FrontendHealth, Health};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Samples from before the switch that are kept.
+/// Largest number of kept samples from before the switch.
 pub const BASELINE_SAMPLES_MAX: usize = 30;
-/// Samples from after it that are kept.
+/// Largest number of kept samples from after the switch.
 const SAMPLES_MAX: usize = 16;
-/// How many samples one behind the other must agree that something is down.
+/// Number of consecutive samples that must agree that something is down.
 const STEADY: usize = 2;
 /// Fewer errors than this are none.
 const ERRORS_MIN: u64 = 5;
-/// A share of errors that rose by less than this did not rise.
+/// Smallest increase of the error rate that counts.
 const RISE_MIN: f64 = 0.005;
-/// Natural logarithm of how improbable it must be that chance made so many errors:
-/// one in a thousand.
+/// Negative logarithm of the probability below which errors count as significant: one
+/// in a thousand.
 const SURPRISE_MIN: f64 = 6.907_755;
 /// Prior of the error rate: requests and errors that are assumed to have been served
 /// before, so that after a short or quiet past the first error is not significant.
 const PRIOR_REQUESTS: f64 = 50.0;
 const PRIOR_ERRORS: f64 = 0.5;
-/// Errors that a proxy may count for one request that fails: one for each attempt to connect, of
-/// which there are usually four, and one for the response.
+/// Largest number of errors that a proxy counts for one failed request: one for each
+/// connection attempt, usually four, and one for the response.
 const ERRORS_OF_A_REQUEST: u64 = 5;
-/// Names that are named in a finding, of several.
+/// Largest number of names listed in a finding.
 const NAMES_MAX: usize = 5;
 
 /// The result of a synthetic request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Probe {
-    /// An answer, with this status.
+    /// The frontend responded with this status.
     Answered {
-        /// The status.
+        /// HTTP status of the response.
         status: u16,
     },
     /// No response, or not in time.
@@ -61,12 +61,12 @@ pub type Probes = BTreeMap<String, Probe>;
 pub enum Finding {
     /// Nothing got worse in the observation window.
     Good {
-        /// The observed values.
+        /// Observed values, as text for the report.
         words: String,
     },
-    /// Something got worse.
+    /// Some metric got worse than before the switch.
     Worse {
-        /// The reason.
+        /// Description of each metric that got worse.
         words: String,
     },
 }
@@ -80,10 +80,10 @@ struct Sample {
     probes: Option<Probes>,
 }
 
-/// A judge: takes samples all the time, and judges from a switch on.
+/// Takes samples continuously, and judges a version from its switch on.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Judge {
-    /// From before the switch, the oldest first.
+    /// Samples before the switch, the oldest first.
     before: VecDeque<Sample>,
     window: Option<Window>,
 }
@@ -93,7 +93,8 @@ impl Sample {
         self.probes.as_ref()?.get(frontend)
     }
 
-    /// Its synthetic requests, and how many of them failed: the proxy counts them as well.
+    /// Returns the node's own synthetic requests and how many failed: the proxy counts
+    /// them as well.
     fn own(&self) -> Counts {
         let probes = || self.probes.iter().flatten();
         let failed = probes().filter(|(_, probe)| !probe.is_good());
@@ -104,7 +105,7 @@ impl Sample {
     }
 }
 
-/// Requests, and how many of them failed.
+/// Numbers of requests and of failed requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Counts {
     requests: u64,
@@ -112,7 +113,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// What was counted between two samples.
+    /// Returns the requests and errors between two samples.
     fn between(first: Option<&Health>, last: Option<&Health>) -> Counts {
         match (first, last) {
             (Some(first), Some(last)) => Counts {
@@ -137,7 +138,7 @@ impl Counts {
         }
     }
 
-    /// Those that failed, in words: no more than there were requests.
+    /// Returns the number of failed requests, at most the number of requests.
     fn failed(self) -> u64 {
         self.errors.min(self.requests)
     }
@@ -147,20 +148,19 @@ impl Counts {
 struct Window {
     began_ms: u64,
     length_ms: u64,
-    /// The last sample before it: what counters are counted from.
+    /// Last sample before the window: the baseline of the counters.
     first: Option<Health>,
     /// Counters decreased: the counting process was restarted.
     restarted: bool,
     /// The newest samples, the oldest first.
     newest: VecDeque<Sample>,
-    /// The synthetic requests of all its samples.
+    /// Synthetic requests of all its samples.
     own: Counts,
 }
 
 impl Judge {
-    /// A sample: of the past while nothing is judged, of the present from
-    /// [`Judge::switched`] on.
-    /// Without `probes` no frontend was asked.
+    /// Adds a sample: to the past while nothing is judged, to the window from
+    /// [`Judge::switched`] on. Without `probes` no frontend was probed.
     pub fn sample(&mut self, at_ms: u64, health: Option<Health>, probes: Option<Probes>) {
         let sample = Sample {
             at_ms,
@@ -185,8 +185,8 @@ impl Judge {
         }
     }
 
-    /// It serves another version from now on, or is judged once more: against the same
-    /// past, with a new window.
+    /// Starts a window: the node serves another version, or this one is judged again. The
+    /// samples before the first window remain the reference.
     pub fn switched(&mut self, at_ms: u64, length_ms: u64) {
         let last = match &self.window {
             Some(window) => window.newest.back(),
@@ -214,13 +214,13 @@ impl Judge {
         self.window = None;
     }
 
-    /// A sample now is one of the present.
+    /// Returns whether new samples belong to a window.
     pub fn is_judging(&self) -> bool {
         self.window.is_some()
     }
 
-    /// When it last saw what is not judged, with an answer of its frontends: without one
-    /// it would have nothing to compare theirs with.
+    /// Returns the time of the last sample before the switch in which the frontends
+    /// answered. Without such a sample the new responses could not be compared.
     pub fn probed_before_ms(&self) -> Option<u64> {
         let mut samples = self.before.iter().rev();
         let probed = samples.find(|sample| sample.probes.is_some())?;
@@ -237,11 +237,11 @@ impl Judge {
             return Some(Finding::Worse { words });
         }
         let over = now_ms >= window.began_ms.saturating_add(window.length_ms);
-        // One sample says neither that it is worse nor that it is not.
+        // A single sample proves neither a problem nor its absence.
         if !over || window.newest.len() < STEADY {
             return None;
         }
-        // What one sample says at the very end, the next one confirms or not.
+        // The next sample must confirm a problem in the very last one.
         if self.suspicious(window) {
             return None;
         }
@@ -249,7 +249,7 @@ impl Judge {
         Some(Finding::Good { words })
     }
 
-    /// Everything that got worse, each in words.
+    /// Describes everything that got worse.
     fn worse(&self, window: &Window) -> Vec<String> {
         let mut worse = Vec::new();
         if window.restarted {
@@ -269,7 +269,7 @@ impl Judge {
         worse
     }
 
-    /// The newest sample alone would be called worse.
+    /// Returns whether the newest sample alone would count as worse.
     fn suspicious(&self, window: &Window) -> bool {
         let newest: Vec<&Sample> = window.newest.iter().rev().take(1).collect();
         let unhealthy = newest.iter().all(|sample| sample.health.is_none());
@@ -289,11 +289,11 @@ impl Judge {
             .filter_map(|sample| sample.health.as_ref())
     }
 
-    /// The requests of clients before the switch.
+    /// Returns the requests of clients before the switch.
     fn counted_before(&self) -> Counts {
         let mut healths = self.healths();
         let first = healths.next();
-        // The first one was counted before its sample.
+        // The first sample's synthetic requests precede its counters.
         let own = self.before.iter().skip(1).map(Sample::own);
         let own = own.fold(Counts::default(), Counts::and);
         Counts::between(first, healths.last()).without(own)
@@ -408,10 +408,10 @@ impl Window {
             let mut samples = self.newest.iter().rev();
             let last = samples.find_map(|last| last.health.as_ref());
             self.restarted |= went_back(last, health);
-            // The switch itself may let counters restart.
+            // The switch itself may reset counters.
             if last.is_none() && went_back(self.first.as_ref(), health) || self.first.is_none() {
                 self.first = Some(health.clone());
-                // They are in it.
+                // After a reset the counters include the synthetic requests since then.
                 own = Counts::default();
             }
         }
@@ -434,8 +434,8 @@ impl Window {
     }
 }
 
-/// It was so nine times of ten, and at least once: a past with a short failure in it is
-/// a good one.
+/// Returns whether nine of ten samples are true, and at least one: a short failure does
+/// not make the past bad.
 fn mostly(samples: impl Iterator<Item = bool>) -> bool {
     let (good, all) = samples.fold((0_u32, 0_u32), |(good, all), sample| {
         (good + u32::from(sample), all + 1)
@@ -443,7 +443,7 @@ fn mostly(samples: impl Iterator<Item = bool>) -> bool {
     all > 0 && 10 * good >= 9 * all
 }
 
-/// Counters that only grow are smaller than they were.
+/// Returns whether counters that only grow are smaller than before.
 fn went_back(last: Option<&Health>, now: &Health) -> bool {
     last.is_some_and(|last| now.requests < last.requests || now.errors < last.errors)
 }
@@ -452,7 +452,7 @@ fn servers_down(health: &Health) -> u64 {
     health.servers.saturating_sub(health.servers_up)
 }
 
-/// The healths of all these samples, None where one has none.
+/// Returns the health of all these samples, or None if one has none.
 fn healths_of<'a>(samples: &[&'a Sample]) -> Option<Vec<&'a Health>> {
     let healths: Option<Vec<&Health>> = samples
         .iter()
@@ -494,11 +494,11 @@ fn percent(counts: Counts) -> String {
     )
 }
 
-/// Chance does not explain so many errors, with the share that there was before.
+/// Returns whether chance does not explain this many errors at the previous error rate.
 ///
 /// By Chernoff's bound, chance makes a share of at least q in n requests with a
 /// probability of at most exp(-n KL(q || p)), where p is the share before. That holds
-/// for small numbers too, and asks for no table.
+/// for small numbers too, and needs no table.
 #[allow(
     clippy::cast_precision_loss,
     reason = "shares need no more than 52 bits"
@@ -510,7 +510,7 @@ fn is_surprising(before: Counts, now: Counts) -> bool {
     if errors < ERRORS_MIN || (before.requests > 0 && !rose) {
         return false;
     }
-    // A failed connection to a server counts as an error before its request is over.
+    // A failed connection to a server counts as an error before its request ends.
     let requests = requests.max(errors);
     let before =
         (before.failed() as f64 + PRIOR_ERRORS) / (before.requests as f64 + PRIOR_REQUESTS);

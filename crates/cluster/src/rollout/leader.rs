@@ -9,44 +9,46 @@ use std::collections::{BTreeMap, BTreeSet};
 /// without it, and a version that it was trying is rolled back. By then the node has
 /// rolled back by itself, so two candidates are never served at once.
 pub const AWAY_MS: u64 = super::TRIAL_SILENCE_MS + 1000;
-/// How long a node may take to build a version dry, milliseconds.
+/// Longest time for which a node may check a version without serving it, milliseconds.
 pub const CHECK_LIMIT_MS: u64 = 60_000;
-/// How long a node may take to serve a version and to say so, beside the time of
-/// judgement, milliseconds.
+/// Longest time until a node serves a version and reports it, in addition to the
+/// observation time, milliseconds.
 pub const SERVE_LIMIT_MS: u64 = 60_000;
-/// How often the rest of the time for a confirmation is told, milliseconds.
+/// Interval at which the remaining time for a confirmation is reported, milliseconds.
 pub const TELL_REMAINING_MS: u64 = 10_000;
-/// After one node refused, the others may say what they found for so long, milliseconds.
+/// Time for which the other nodes may report their findings after one node refused,
+/// milliseconds.
 const DIAGNOSTICS_MS: u64 = 5000;
-/// A decision that did not become one is proposed again after so long, milliseconds.
+/// Time after which a lost decision is proposed again, milliseconds.
 const REPEAT_MS: u64 = 1000;
-/// A leader that has not looked for so long, in milliseconds, does not know what happened
-/// meanwhile.
+/// Gap between two calls, in milliseconds, after which the leader does not know what
+/// happened meanwhile.
 const LOOK_GAP_MS: u64 = 1000;
-/// Most of a node's words that go into the reason of a decision, bytes.
+/// Largest part of a node's explanation in the reason of a decision, bytes.
 const REASON_BYTES_MAX: usize = 8 << 10;
 
-/// A node, as the leader sees it.
+/// Node as the leader sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NodeView {
-    /// It can be reached. The leader reaches itself.
+    /// The node is reachable. The leader reaches itself.
     pub reachable: bool,
-    /// Since when that is so, or since this leader leads.
+    /// Time since when the node is reachable or unreachable, or since when this leader
+    /// leads.
     pub since_ms: u64,
-    /// Its disk has not answered for so long, by its own word, milliseconds: it can
-    /// neither check a version nor keep one, and counts as one that is not reached.
+    /// Time for which the disk has not responded, as the node reports, milliseconds. Such
+    /// a node can neither check a version nor save one, and counts as unreachable.
     pub disk_stuck_ms: u64,
 }
 
 /// The view of the leader. Times are milliseconds of its own monotonic clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// Now.
+    /// Current time of the leader's clock.
     pub now_ms: u64,
-    /// Since when this leader has seen the version where it is: after a change of
-    /// leaders a window of judgement restarts.
+    /// Time since when this leader has seen the version in this stage: after a change of
+    /// leaders the window of judgement restarts.
     pub stage_since_ms: u64,
-    /// The nodes; one that is not here is away.
+    /// Nodes; a node that is missing is away.
     pub nodes: BTreeMap<MemberId, NodeView>,
 }
 
@@ -98,7 +100,6 @@ pub fn next(state: &State, view: &View) -> Option<Decision> {
     })
 }
 
-/// The inputs of [`next`].
 struct Round<'a> {
     state: &'a State,
     view: &'a View,
@@ -134,7 +135,7 @@ impl Round<'_> {
         if words.is_empty() {
             return None;
         }
-        // The operator must see at once the problem of each node.
+        // The operator must see the problems of all nodes at once.
         let others_may_still_say = self.record.stage == Stage::Checking
             && !self.not_heard().is_empty()
             && self.view.stage_ms() < DIAGNOSTICS_MS;
@@ -144,7 +145,7 @@ impl Round<'_> {
         take_back(words.join("\n"))
     }
 
-    /// Nodes that are there and have not said anything.
+    /// Returns the reachable nodes that have not reported.
     fn not_heard(&self) -> Vec<MemberId> {
         self.state
             .nodes()
@@ -153,7 +154,7 @@ impl Round<'_> {
             .collect()
     }
 
-    /// Nodes that are there and could serve it.
+    /// Returns the reachable nodes that could serve the version.
     fn able(&self) -> Vec<MemberId> {
         self.state
             .nodes()
@@ -224,7 +225,7 @@ impl Round<'_> {
         if let Some(step) = self.lost(there.iter().copied()) {
             return Some(step);
         }
-        // A canary that is alone was judged already.
+        // A canary that is the only node was already judged.
         let judged = nodes.len() == 1 && !self.record.goes_together();
         let judge_ms = if judged { 0 } else { self.judge_ms };
         let behind: Vec<MemberId> = there
@@ -321,17 +322,17 @@ impl Round<'_> {
 /// The leader's knowledge of the nodes at some moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reachability {
-    /// Nodes that can be reached, itself among them.
+    /// Reachable nodes, including this one.
     pub reachable: BTreeSet<MemberId>,
-    /// How long the disk of each has not answered, milliseconds.
+    /// Time for which the disk of each node has not responded, milliseconds.
     pub disk_stuck_ms: BTreeMap<MemberId, u64>,
 }
 
-/// Where a version is: a window restarts when this changes.
+/// Position of a version in its rollout: a window restarts when this changes.
 type WindowKey = (VersionId, &'static str, Option<u64>);
 
-/// The memory of a leader: since when things are as they are, and its last proposal. One
-/// for each term.
+/// Memory of a leader: the start times of the current conditions, and its last
+/// proposal. One for each term.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Driver {
     place: Option<WindowKey>,

@@ -1,5 +1,5 @@
-//! How a change reaches the nodes: the leader's next decision, what a node serves, and
-//! whether something got worse. Values, without IO.
+//! Rollout of a change to the nodes: the leader's next decision, the version that a
+//! node serves, and whether something got worse. Values, without IO.
 //!
 //! Every reachable node checks a version, one tries it (the canary), then the others,
 //! then it is accepted; or it is refused, or rolled back. The leader calls
@@ -7,10 +7,10 @@
 //! the result, based on [`Desired`] and [`Judge`].
 //!
 //! Invariants, whichever member crashes at any time: a node runs a version that is not
-//! accepted only while it hears from the leader; a version that a node reported as bad is
-//! never accepted; no version stays a candidate forever. A change to how nodes agree
-//! among themselves ([`crate::command::CheckFindings::together`]) has no canary: all nodes try it
-//! at once, and all roll back at once.
+//! accepted only while it hears from the leader; a version that a node reported as bad
+//! is never accepted; no version stays a candidate forever. A change to how nodes agree
+//! among themselves ([`crate::command::CheckFindings::together`]) has no canary: all
+//! nodes try it at once, and all roll back at once.
 
 mod agent;
 mod desired;

@@ -1,10 +1,10 @@
-//! Histories of rollouts, from seeds: nodes that crash, are cut off, whose disks are
-//! stuck, that go back by themselves, leaders that change, reports that are lost, versions that are refused,
-//! make things worse or kill what serves them. Agreement itself is simulated elsewhere;
-//! here a committed command is one in a list.
+//! Simulated rollouts from seeds. Nodes crash, are cut off, have stuck disks or roll
+//! back by themselves; leaders change and reports are lost. Versions are refused, make
+//! things worse or kill the serving process. Consensus is simulated elsewhere; here a
+//! committed command is an item of a list.
 //!
-//! [`Checks`] knows what must hold and nothing of how; [`Defect`]s that are put in on
-//! purpose show that it finds what it is there for.
+//! [`Checks`] verifies the invariants without knowledge of the implementation;
+//! deliberate [`Defect`]s show that it detects violations.
 
 mod checks;
 mod world;
@@ -15,10 +15,10 @@ use world::{Defect, World};
 /// Histories in a test run; `ROLLOUT_SEEDS` sets another number. Of another number, another seed:
 /// `history(seed, None)`.
 const HISTORIES: u64 = 300;
-/// Histories within which a defect is to be found.
+/// Number of histories within which a defect must be found.
 const HISTORIES_TO_FIND: u64 = 1000;
 
-/// One history; what was wrong with it, if anything was.
+/// Runs one history. Returns the violation, if any.
 fn history(seed: u64, defect: Option<Defect>) -> Result<checks::Counts, String> {
     let mut world = World::new(seed, defect);
     while world.step()? {}
@@ -35,7 +35,7 @@ fn whatever_fails_no_bad_version_is_accepted_and_all_nodes_end_on_the_accepted_o
             Err(wrong) => panic!("seed {seed}: {wrong}"),
         }
     }
-    // Histories in which nothing happens would prove nothing.
+    // Histories without events would prove nothing.
     assert!(counts.accepted > histories, "{counts:?}");
     assert!(counts.taken_back > histories, "{counts:?}");
     assert!(counts.refused > histories / 4, "{counts:?}");
@@ -44,8 +44,8 @@ fn whatever_fails_no_bad_version_is_accepted_and_all_nodes_end_on_the_accepted_o
     assert!(counts.leaders > 2 * histories, "{counts:?}");
 }
 
-/// One of the histories fails by what the defect does, whatever else it leads to in
-/// others.
+/// Checks that at least one history fails by this check, whatever else the defect
+/// causes in others.
 fn is_found(defect: Defect, by: &str) {
     let found = (0..HISTORIES_TO_FIND)
         .filter_map(|seed| history(seed, Some(defect)).err())

@@ -1,10 +1,11 @@
-//! Who may propose what, checked where a command takes effect: when a committed entry is
-//! applied, on every member alike.
+//! Permissions of proposers, checked where a command takes effect: every member checks
+//! them when it applies a committed entry.
 //!
-//! The leader of a term decides what enters the log, and any voter may become leader. So the
-//! place of a command in the log proves nothing about its author. Each command carries the
-//! signature of its author instead, from the entry [`Body::RequireSignatures`] on. Entries before
-//! it stay valid as they are, and it cannot be undone: [`State::needs`] only grows.
+//! The leader of a term decides what enters the log, and any voter may become leader.
+//! So the position of a command in the log proves nothing about its author. From the
+//! entry [`Body::RequireSignatures`] on, each command carries the signature of its
+//! author instead. Entries before it stay valid as they are. The requirement cannot be
+//! removed: [`State::needs`] only grows.
 
 use super::State;
 use crate::authority::Known;
@@ -19,10 +20,11 @@ impl State {
         self.needs >= SIGNED_FORMAT
     }
 
-    /// Checks that the command of a proposal was signed by the member that it names as its author.
+    /// Checks that the command of a proposal was signed by the member that it names as
+    /// its author.
     ///
     /// # Errors
-    /// It was not, or there is no such member.
+    /// The signature is missing or invalid, or there is no such member.
     pub fn check_author(&self, proposed: &Proposed) -> Result<(), Refusal> {
         if !self.requires_signatures() {
             return Ok(());
@@ -43,8 +45,8 @@ impl State {
         }
     }
 
-    /// Whether a member signed this message, with the key that is agreed on or with one whose
-    /// certificate names that key as its predecessor.
+    /// Returns whether a member signed this message. The key is the one in the state, or
+    /// one whose certificate names that key as its predecessor.
     pub fn is_signature_of(
         &self,
         member: MemberId,
@@ -68,11 +70,11 @@ impl State {
         is_signed_by_key(&signature.public_key, message, &signature.signature)
     }
 
-    /// Whether a member may propose a command.
+    /// Returns whether a member may propose a command.
     pub(super) fn may_propose(&self, from: &Member, body: &Body) -> bool {
         match (from.kind, self.requires_signatures()) {
             (Kind::Node, false) => true,
-            // A member speaks for itself only.
+            // A member may report only about itself.
             (Kind::Node, true) => match body {
                 Body::Announce(member) => member.id == from.id,
                 _ => true,
@@ -83,8 +85,9 @@ impl State {
     }
 }
 
-/// An arbiter votes and stores. It reports about itself, and decides nothing: with a stolen disk
-/// of an arbiter nobody can invite, propose, grant a lease, or have keys encrypted for the thief.
+/// Returns whether an arbiter may propose a command. An arbiter votes and stores,
+/// reports about itself, and decides nothing. So the thief of an arbiter's disk cannot
+/// invite, propose, grant a lease, or have keys encrypted for himself.
 fn arbiter_may(arbiter: MemberId, body: &Body) -> bool {
     match body {
         Body::Announce(member) => member.id == arbiter,
@@ -108,8 +111,8 @@ fn arbiter_may(arbiter: MemberId, body: &Body) -> bool {
     }
 }
 
-/// The rights of an arbiter in entries from before signatures were required: these entries have
-/// to lead to the same state as they did then.
+/// Returns whether an arbiter could propose a command before signatures were required:
+/// such entries must still lead to the same state.
 fn arbiter_could(arbiter: MemberId, body: &Body) -> bool {
     let lease = matches!(
         body,
@@ -130,7 +133,7 @@ mod tests {
     use crate::member::Digest;
     use crate::raft::test_keys;
 
-    /// The sample cluster, whose members have the keys of tests.
+    /// Returns the sample cluster whose members have the test keys.
     fn signed_pair() -> State {
         let mut state = State::pair();
         for id in [A, B, ARBITER] {

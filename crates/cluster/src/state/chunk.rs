@@ -9,40 +9,40 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Pieces of all versions that are kept, together.
+/// Largest number of chunks of all retained versions together.
 pub const CHUNKS_MAX: usize = 32 << 10;
-/// Pieces that no version has yet. Where more come, the oldest are dropped.
+/// Largest number of pending chunks (of no version yet). Beyond it, the oldest are
+/// dropped.
 pub const PENDING_CHUNKS_MAX: usize = 8 << 10;
-/// Bytes of the pieces that no version has yet. Where more come, the oldest are dropped.
+/// Largest size of the pending chunks (of no version yet), bytes. Beyond it, the oldest
+/// are dropped.
 pub const PENDING_BYTES_MAX: u64 = 2 * SET_BYTES_MAX;
-/// A piece that no version has is dropped after so many commands.
+/// Number of commands after which a pending chunk is dropped.
 pub const PENDING_COMMANDS_MAX: u64 = 64 << 10;
 /// Maximum number of deletable chunks that were not collected. Beyond it the list is
 /// dropped: the store then compares its chunks with those to keep.
 const DROPPED_MAX: usize = 2 * (CHUNKS_MAX + PENDING_CHUNKS_MAX);
 
-/// A piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Piece {
     bytes: u32,
-    /// How many versions have it; zero: it is pending.
+    /// Number of versions that reference the chunk; zero while it is pending.
     uses: u32,
-    /// When it came, while it is pending: after how many commands.
+    /// Number of applied commands when a pending chunk arrived.
     since: u64,
 }
 
-/// A piece that no version has yet.
+/// A chunk that no version references yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Pending {
     digest: Digest,
     from: MemberId,
 }
 
-/// The pieces.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chunks {
     pieces: BTreeMap<Digest, Piece>,
-    /// By when they came: of a command there is one at most.
+    /// Pending chunks by the number of the command that brought them, at most one each.
     pending: BTreeMap<u64, Pending>,
     used_bytes: u64,
     pending_bytes: u64,
@@ -61,12 +61,12 @@ impl Chunks {
         self.used_bytes.saturating_add(self.pending_bytes)
     }
 
-    /// Bytes of the pieces that versions have.
+    /// Returns the bytes of the chunks that versions reference.
     pub(super) fn used_bytes(&self) -> u64 {
         self.used_bytes
     }
 
-    /// How many pieces versions have.
+    /// Returns the number of chunks that versions reference.
     pub(super) fn used(&self) -> usize {
         self.pieces.len().saturating_sub(self.pending.len())
     }
@@ -78,8 +78,8 @@ impl Chunks {
             .collect()
     }
 
-    /// Takes a piece in that came after so many commands. One that was there already
-    /// counts as if it came now.
+    /// Adds a chunk that arrived after this many commands. A chunk that was already
+    /// pending is dated anew.
     fn put(&mut self, digest: Digest, bytes: u32, from: MemberId, since: u64) {
         match self.pieces.get_mut(&digest) {
             Some(piece) if piece.uses > 0 => return,
@@ -112,7 +112,8 @@ impl Chunks {
         }
     }
 
-    /// A version that had these is gone: what no other has.
+    /// Releases the chunks of a deleted version. Returns those that no other version
+    /// references.
     pub(super) fn let_go(&mut self, files: &[FileEntry]) -> Vec<Digest> {
         let mut gone = Vec::new();
         for digest in unique(files) {
@@ -150,7 +151,7 @@ impl Chunks {
         }
     }
 
-    /// Drops what a member sent and did not propose.
+    /// Drops the pending chunks that a member sent and did not propose.
     pub(super) fn drop_pending_of(&mut self, from: MemberId) -> Vec<Digest> {
         let of_it: Vec<(u64, Digest)> = self
             .pending
@@ -166,7 +167,7 @@ impl Chunks {
     }
 }
 
-/// The pieces of files, each once.
+/// Returns the distinct chunks of files.
 fn unique(files: &[FileEntry]) -> BTreeSet<Digest> {
     files
         .iter()
@@ -174,7 +175,7 @@ fn unique(files: &[FileEntry]) -> BTreeSet<Digest> {
         .collect()
 }
 
-/// Chunks that may be deleted. Not part of the state, therefore equal to all others.
+/// Chunks that may be deleted. Excluded from the state: all values compare equal.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dropped(Vec<Digest>);
 
@@ -226,7 +227,8 @@ impl State {
         Ok(Answer::Done)
     }
 
-    /// The version takes its pieces; what else its proposer sent is of no use any more.
+    /// References the version's chunks, and drops all other pending chunks of its
+    /// proposer.
     pub(super) fn hold_chunks(&mut self, from: MemberId, proposal: &Proposal) {
         let chunks = Arc::make_mut(&mut self.chunks);
         chunks.hold(&proposal.files);
@@ -234,7 +236,7 @@ impl State {
         self.dropped.add(abandoned);
     }
 
-    /// Drops pieces that nobody proposed: too many, too large or too old.
+    /// Drops pending chunks that exceed the limits of number, size or age.
     pub(super) fn drop_abandoned(&mut self) {
         while self.chunks.over_bounds(self.applied) {
             let oldest = Arc::make_mut(&mut self.chunks).drop_oldest_pending();

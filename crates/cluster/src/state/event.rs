@@ -1,30 +1,28 @@
-//! The events of the cluster for operators: lines with a time, of which the newest are
-//! kept.
+//! Events of the cluster for operators: lines with a time. Only the newest are kept.
 
 use super::cut;
 use crate::member::MemberId;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Events that are kept.
+/// Largest number of events that are kept.
 pub const EVENTS_MAX: usize = 512;
-/// Bytes of their words together.
+/// Largest size of the texts of all events together, bytes.
 pub const EVENTS_BYTES_MAX: usize = 256 << 10;
 
-/// Something that happened.
+/// An event that operators can see.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// After how many commands.
+    /// Number of applied commands when it happened.
     pub applied: u64,
-    /// Seconds since 1970 by the clock of the member that reported it.
+    /// Time, seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
-    /// The member that reported it.
+    /// Member that reported the event.
     pub from: MemberId,
-    /// The message.
+    /// Text of the event, for operators.
     pub words: String,
 }
 
-/// The newest events.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Events(VecDeque<Event>);

@@ -1,5 +1,5 @@
-//! Leases as all members know them: who was given what, in which epoch. What time
-//! means for them is [`crate::lease`].
+//! Leases as the log records them: the holder and the epoch of each. Their validity in
+//! time is the subject of [`crate::lease`].
 
 use super::State;
 use crate::command::{Answer, Epoch, LeaseRecord, NextHolder, RECORD_BYTES_MAX, Refusal};
@@ -7,27 +7,27 @@ use crate::member::{Kind, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Leases, those that nobody holds among them.
+/// Largest number of leases, including those without a holder.
 pub const LEASES_MAX: usize = 256;
 /// Longest name of a lease, bytes.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;
 
-/// A lease. A released one stays, without a holder: its epoch is never given again.
+/// A lease. A released lease remains without a holder, so that its epoch is never
+/// granted again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Lease {
-    /// How often it was granted.
+    /// Number of grants so far: the fencing token.
     pub epoch: Epoch,
-    /// To whom it was granted last, unless it was released.
+    /// Holder of the last grant; None after a release.
     pub holder: Option<MemberId>,
-    /// How long a renewal is good, milliseconds.
+    /// Validity of a renewal, milliseconds.
     pub valid_ms: u64,
-    /// When the holder sent the request that this epoch granted together with the end of the one
-    /// before, nanoseconds of its own clock; zero: it was granted otherwise.
+    /// Time of the request that led to this grant, nanoseconds by the holder's own clock.
+    /// Set only if the grant also ended the previous epoch (a hand-over); zero otherwise.
     #[serde(default)]
     pub asked_ns: u64,
 }
 
-/// The leases.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Leases {
     by_name: BTreeMap<String, Lease>,
@@ -40,12 +40,12 @@ pub(super) struct Leases {
     records: BTreeMap<String, Record>,
 }
 
-/// What a holder wrote down under a lease.
+/// Record that a holder wrote under a lease.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
-    /// It grows with each record.
+    /// Sequence number; grows with each record.
     pub number: u64,
-    /// The record; empty: it was removed.
+    /// Value of the record; empty: it was removed.
     #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
 }
@@ -65,12 +65,12 @@ impl Leases {
         self.records.get(name)
     }
 
-    /// Whether nothing is lost with a lease.
+    /// Returns whether the lease can be dropped without losing information.
     fn is_free(&self, name: &str, lease: &Lease) -> bool {
         lease.holder.is_none() && self.record(name).is_none_or(|one| one.value.is_empty())
     }
 
-    /// Makes room for one more, by forgetting one that nobody holds.
+    /// Makes room for another lease by removing one without a holder.
     fn make_room(&mut self) -> Result<(), Refusal> {
         if self.by_name.len() < LEASES_MAX {
             return Ok(());
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// Releases a lease, and grants it to who waits for it.
+    /// Releases a lease and grants it to the member that waits for it.
     pub(super) fn pass(
         &mut self,
         name: &str,
@@ -165,7 +165,7 @@ impl State {
         let Some(next) = next else {
             return Ok(released);
         };
-        // Who cannot have it, such as a member that was removed, leaves it free.
+        // A member that cannot hold the lease, such as a removed one, leaves it free.
         let Ok(granted) = self.grant(name, epoch, next.member, next.valid_ms) else {
             return Ok(released);
         };
@@ -175,8 +175,8 @@ impl State {
         Ok(granted)
     }
 
-    /// Sets the record. A new holder sees the last record of all earlier epochs, because their
-    /// holders can write no more.
+    /// Sets the record. A new holder sees the last record of all earlier epochs, because
+    /// earlier holders can no longer write.
     pub(super) fn record(
         &mut self,
         from: MemberId,
@@ -212,8 +212,8 @@ impl State {
         Ok(Answer::Done)
     }
 
-    /// The node whose leases the holder of this one may free: that for which the lease stands, and
-    /// never its own.
+    /// Returns whether the holder of this lease may free the leases of a node. The lease
+    /// must represent that node, and the node must not be the holder itself.
     fn may_free(&self, from: MemberId, lease: &str, node: &str) -> Result<MemberId, Refusal> {
         let stands_for = lease.split_once("/@").map(|(_, of)| of);
         let mut members = self.members.values();

@@ -6,15 +6,15 @@ use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, TakenAtt
 use crate::member::{Digest, Kind, Member, MemberId};
 use std::collections::BTreeSet;
 
-/// Members.
+/// Largest number of members.
 pub const MEMBERS_MAX: usize = 16;
-/// Invitations that are open.
+/// Largest number of open invitations.
 pub const INVITATIONS_MAX: usize = 64;
-/// Certificates that may never come back.
+/// Largest number of removed certificates, which stay refused forever.
 pub const REMOVED_MAX: usize = 4096;
-/// Keys of contents: the newest, and those that a version still needs.
+/// Largest number of content keys: the newest, and those that a version still needs.
 pub const RINGS_MAX: usize = 64;
-/// Addresses of a member.
+/// Largest number of addresses of a member.
 pub const ADDRESSES_MAX: usize = 16;
 /// Longest name of a member or of a cluster, bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -30,7 +30,7 @@ pub(super) fn too_many(what: &str, max: usize) -> Refusal {
     }
 }
 
-/// A name that can stand in a configuration, a certificate and a path.
+/// Returns whether a name can be used in a configuration, a certificate and a path.
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= NAME_BYTES_MAX
@@ -51,7 +51,7 @@ fn well_formed(member: &Member) -> Result<(), Refusal> {
         (Some(key), _) if key.len() > SEALED_KEY_BYTES_MAX => {
             Err(too_many("bytes of a key", SEALED_KEY_BYTES_MAX))
         }
-        // To an arbiter nothing is sealed, so that its disk is of no use.
+        // Nothing is encrypted for an arbiter, so its stolen disk is useless.
         (Some(_), Kind::Arbiter) => Err(Refusal::Unfit),
         _ => Ok(()),
     }
@@ -135,8 +135,8 @@ impl State {
         Ok(Answer::Done)
     }
 
-    /// A member cannot lower the format of the log: nobody could propose newer commands then,
-    /// and its own program could not read those that the log has.
+    /// Checks that a member does not lower the format of the log. Otherwise nobody could
+    /// propose newer commands, and its own program could not read those in the log.
     fn supports_log(&self, member: &Member) -> Result<(), Refusal> {
         match self.requires_signatures() && member.format < self.needs {
             true => Err(Refusal::Format {
@@ -284,7 +284,8 @@ impl State {
         self.rings.retain(|epoch, _| needed.contains(epoch));
     }
 
-    /// Deletes what was encrypted for a member that was removed or has a new key.
+    /// Deletes the keys that were encrypted for a member that was removed or has a new
+    /// key.
     fn unseal(&mut self, id: MemberId) {
         for ring in self.rings.values_mut() {
             ring.sealed.retain(|key| key.member != id);

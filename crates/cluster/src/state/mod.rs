@@ -51,47 +51,47 @@ use std::sync::Arc;
 /// Largest text of a report or an event, bytes. A longer one is cut.
 pub const WORDS_BYTES_MAX: usize = 64 << 10;
 
-/// All that was agreed on.
+/// The replicated state: the result of all applied commands.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct State {
-    /// The newest format that a command of it had: who does not understand that one
-    /// must not go on from here.
+    /// Newest format of an applied command. A program that does not support it must not
+    /// continue from this state.
     #[serde(default)]
     pub needs: u32,
-    /// How many commands were taken in, those that were refused among them.
+    /// Number of applied commands, including refused ones.
     #[serde(default)]
     pub applied: u64,
-    /// The cluster's name; empty before it was founded.
+    /// Name of the cluster; empty before it was founded.
     pub cluster: String,
-    /// The certificate of its authority, DER.
+    /// Certificate of the CA, DER.
     #[serde(default, with = "serde_bytes")]
     pub authority: Vec<u8>,
-    /// How authorities follow each other.
+    /// Progress of the CA's replacement.
     #[serde(default)]
     pub succession: Succession,
-    /// The members.
+    /// Current members, by number.
     pub members: BTreeMap<MemberId, Member>,
-    /// The highest number that a member ever had.
+    /// Highest member number ever assigned.
     #[serde(default)]
     pub last_member: MemberId,
-    /// Certificates (SHA-256 of the public key) of those who were removed.
+    /// Certificates (SHA-256 of the public key) of removed members.
     #[serde(default)]
     pub removed: BTreeMap<Digest, MemberId>,
-    /// Invitations that are open.
+    /// Invitations that are open, by the SHA-256 of their token.
     #[serde(default)]
     pub invitations: BTreeMap<Digest, Invitation>,
     /// Keys of contents, sealed to nodes.
     #[serde(default)]
     pub rings: BTreeMap<Epoch, Ring>,
-    /// Versions that are kept.
+    /// Versions that are retained, by number.
     #[serde(default)]
     pub versions: BTreeMap<VersionId, Arc<VersionRecord>>,
-    /// The highest number that a version ever had.
+    /// Highest version number ever assigned.
     #[serde(default)]
     pub last_version: VersionId,
-    /// The version that all nodes are to serve.
+    /// Version that all nodes must serve.
     pub accepted: Option<VersionId>,
-    /// How much of the history is kept.
+    /// Limits of the retained history.
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -104,28 +104,29 @@ pub struct State {
     dropped: chunk::Dropped,
 }
 
-/// Bytes are no state that this program may go on from.
+/// Error of decoding a state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// They are no state.
+    /// The bytes do not encode a state.
     #[error("the state is {0}")]
     Malformed(Malformed),
-    /// A newer program wrote them.
+    /// A newer program wrote the state.
     #[error(
         "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
     )]
     Newer {
-        /// The format that it takes.
+        /// Format that a program must support.
         needs: u32,
     },
 }
 
 impl State {
-    /// Takes a committed command in. The same commands in the same order lead to
-    /// the same state and the same answers on every member.
+    /// Applies a committed command. The same commands in the same order lead to the same
+    /// state and the same results on every member.
     ///
     /// # Panics
-    /// Where [`State::must_stop`] says so: a member that went on would go its own way.
+    /// Panics where [`State::must_stop`] returns true: a member that continued would
+    /// diverge.
     pub fn apply(&mut self, command: &Command) -> Answer {
         assert!(
             !self.must_stop(command),
@@ -141,13 +142,14 @@ impl State {
         answer
     }
 
-    /// The command is of a format that all members said they understand, and this
-    /// program does not: it is older than the one that this member ran before.
+    /// Returns whether the program must stop before this command: all members announced
+    /// support for its format, but this program lacks it. It is older than the one that
+    /// this member ran before.
     pub fn must_stop(&self, command: &Command) -> bool {
         command.format > FORMAT && command.format <= self.format()
     }
 
-    /// The newest format of commands that all members understand.
+    /// Returns the newest format of commands that all members support.
     pub fn format(&self) -> u32 {
         self.members
             .values()
@@ -156,14 +158,14 @@ impl State {
             .unwrap_or(FORMAT)
     }
 
-    /// As bytes.
+    /// Encodes the state for a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
-    /// From bytes.
+    /// Decodes a state, unless its format is too new.
     pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
-        /// All that is read of a state that may be too new to be read.
+        /// The only field that is decoded from a state whose format may be too new.
         #[derive(Deserialize)]
         struct Head {
             #[serde(default)]
@@ -176,41 +178,41 @@ impl State {
         codec::decode(bytes).map_err(StateError::Malformed)
     }
 
-    /// It was founded.
+    /// Returns whether the cluster was founded.
     pub fn founded(&self) -> bool {
         !self.cluster.is_empty()
     }
 
-    /// A member.
+    /// Returns a member by its number.
     pub fn member(&self, id: MemberId) -> Option<&Member> {
         self.members.get(&id)
     }
 
-    /// The member of that name.
+    /// Returns the member with that name.
     pub fn member_by_name(&self, name: &str) -> Option<&Member> {
         self.members.values().find(|member| member.name == name)
     }
 
-    /// The members that carry traffic.
+    /// Returns the nodes: the members that carry traffic.
     pub fn nodes(&self) -> impl Iterator<Item = &Member> {
         self.members
             .values()
             .filter(|member| member.kind == Kind::Node)
     }
 
-    /// The name of a member, or its number where it is one no more.
+    /// Returns the name of a member, or its number if it is no longer a member.
     pub fn name_of(&self, id: MemberId) -> String {
         self.members
             .get(&id)
             .map_or_else(|| format!("member {id}"), |member| member.name.clone())
     }
 
-    /// A version.
+    /// Returns a version by its number.
     pub fn version(&self, id: VersionId) -> Option<&VersionRecord> {
         self.versions.get(&id).map(|record| &**record)
     }
 
-    /// The version that all nodes are to serve.
+    /// Returns the version that all nodes must serve.
     pub fn accepted(&self) -> Option<&VersionRecord> {
         self.version(self.accepted?)
     }
@@ -221,17 +223,18 @@ impl State {
             .filter(|record| record.stage.on_its_way())
     }
 
-    /// A lease.
+    /// Returns a lease by its name.
     pub fn lease(&self, name: &str) -> Option<&Lease> {
         self.leases.get(name)
     }
 
-    /// What the holder of a lease wrote down last, under this epoch or an earlier one.
+    /// Returns the record that the holder of a lease wrote last, under this epoch or an
+    /// earlier one.
     pub fn lease_record(&self, name: &str) -> Option<&Record> {
         self.leases.record(name)
     }
 
-    /// All leases, by name.
+    /// Returns all leases, by name.
     pub fn leases(&self) -> impl Iterator<Item = (&str, &Lease)> {
         self.leases.iter()
     }
@@ -241,17 +244,17 @@ impl State {
         self.events.iter()
     }
 
-    /// Every piece of contents that the store is to have.
+    /// Returns the digests of all chunks that the store must keep.
     pub fn chunks(&self) -> impl Iterator<Item = Digest> + '_ {
         self.chunks.all()
     }
 
-    /// The store is to have this piece.
+    /// Returns whether the store must keep this chunk.
     pub fn has_chunk(&self, digest: &Digest) -> bool {
         self.chunks.has(digest)
     }
 
-    /// Bytes of all pieces that the store is to have.
+    /// Returns the bytes of all chunks that the store must keep.
     pub fn chunk_bytes(&self) -> u64 {
         self.chunks.bytes()
     }
@@ -267,8 +270,8 @@ impl State {
         self.dropped.take()
     }
 
-    /// Nodes to which the key of a ring is not sealed yet: a node that has the ring
-    /// seals it to them ([`Body::Seal`]).
+    /// Returns the nodes for which the key of a ring is not encrypted yet. A node that
+    /// has the ring encrypts it for them ([`Body::Seal`]).
     pub fn unsealed(&self) -> Vec<(Epoch, MemberId)> {
         self.unsealed_keys()
     }
@@ -359,7 +362,7 @@ impl State {
     }
 }
 
-/// A text of at most so many bytes, cut between characters.
+/// Truncates a text to at most this many bytes, between characters.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {
         return text;

@@ -1,4 +1,4 @@
-//! A small cluster for tests: who is in it, and commands as they come.
+//! A small cluster for tests: its members, and their commands.
 
 use super::State;
 use crate::authority::Authority;
@@ -56,7 +56,7 @@ pub(crate) fn ring(epoch: u64, to: &[MemberId]) -> Ring {
     }
 }
 
-/// The authority of that number; 1 is that of [`State::pair`].
+/// Returns the CA with that number; 1 is the CA of [`State::pair`].
 pub(crate) fn authority(number: u8) -> Arc<Authority> {
     static ALL: Mutex<BTreeMap<u8, Arc<Authority>>> = Mutex::new(BTreeMap::new());
     let mut all = ALL.lock().expect("nobody panics with it");
@@ -64,7 +64,8 @@ pub(crate) fn authority(number: u8) -> Arc<Authority> {
     Arc::clone(all.entry(number).or_insert_with(found))
 }
 
-/// One follows another one, which vouches for it.
+/// Returns the command that introduces the next CA, with a certificate by the current
+/// one.
 pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> Body {
     let next = authority(next);
     let vouched = authority(present).vouch_for(&next);
@@ -78,7 +79,7 @@ pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> Body {
     }))
 }
 
-/// A file of one piece.
+/// Returns a file of one chunk.
 pub(crate) fn file(path: &str, content: &[u8]) -> FileEntry {
     FileEntry {
         path: path.to_owned(),
@@ -113,7 +114,7 @@ pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> Body {
     report_of(version, node, outcome, CheckFindings::default())
 }
 
-/// It found that all nodes must change at once.
+/// Returns a node's report that all nodes must apply the version at once.
 pub(crate) fn checked_together(version: u64, node: MemberId) -> Body {
     let found = CheckFindings {
         together: true,
@@ -204,7 +205,7 @@ impl State {
         state
     }
 
-    /// Both nodes can serve it, the canary tries it, then both, then it is accepted.
+    /// Takes a version through all steps of a rollout, until it is accepted.
     pub(crate) fn accept_all_the_way(&mut self, version: u64) {
         for node in [A, B] {
             self.must(node, report(version, node, Reported::Checked));
@@ -219,7 +220,7 @@ impl State {
         self.must(A, decision(version, RolloutStep::Accept));
     }
 
-    /// A version with one file of this content is proposed.
+    /// Proposes a version with one file of this content.
     pub(crate) fn propose_content(&mut self, content: &[u8]) -> u64 {
         self.put(content);
         let parent = self.accepted.map(|version| version.0);

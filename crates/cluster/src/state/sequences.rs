@@ -1,5 +1,5 @@
-//! Sequences of commands that no member would send: the state takes them all, and is
-//! the same on every member.
+//! Random sequences of commands that no real member would send. The state must process
+//! them all, identically on every member.
 
 use super::sample::{
     A, ARBITER, B, authority, digest, file, invitation, member, next_authority, proposal, ring,
@@ -216,7 +216,8 @@ fn helpful(state: &State) -> Command {
     Command::new(A, 0, super::sample::decision(record.id.0, step))
 }
 
-/// Most commands are of what there is: otherwise hardly one would be taken.
+/// Adjusts most commands to refer to existing items: otherwise nearly all would be
+/// refused.
 fn fit(command: &mut Command, state: &State) {
     match &mut command.body {
         Body::Propose(proposal) if proposal.parent != Some(VersionId(0)) => {
@@ -352,7 +353,8 @@ proptest! {
                 unchanged.applied += 1;
                 prop_assert_eq!(&unchanged, &state);
             }
-            // A store that keeps and deletes what it is told has what it needs.
+            // A store that follows the instructions to keep and delete has all chunks that it
+            // needs.
             if let Body::Chunk { digest, .. } = &command.body
                 && state.has_chunk(digest)
             {

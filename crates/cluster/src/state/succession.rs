@@ -10,40 +10,40 @@ use crate::member::{Digest, Kind, Member, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// How authorities follow each other.
+/// Replacement of a CA by the next one.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Succession {
-    /// The present authority's key, where it came through the log; that of the first one
-    /// was given to each node when it joined.
+    /// Key of the current CA, if it was distributed through the log. Each node received
+    /// the key of the first CA when it joined.
     pub key: Option<SealedAuthority>,
-    /// The one that follows, believed beside the present one.
+    /// Next CA, trusted beside the current one.
     pub next: Option<NextAuthority>,
-    /// Members that have a certificate of the next one.
+    /// Members that have a certificate of the next CA.
     pub certified: BTreeSet<MemberId>,
-    /// Authorities that were given up, the oldest first; at most
+    /// Previous CAs that were dropped, the oldest first; at most
     /// [`FORMER_AUTHORITIES_MAX`].
     pub formers: Vec<Former>,
-    /// A node was removed that knows the newest authority's key: another one is to
-    /// follow, sealed with a key of contents that is newer than this.
+    /// A removed node knows the key of the newest CA. Another CA must follow, encrypted
+    /// with a content key newer than this one.
     pub exposed: Option<Epoch>,
 }
 
-/// An authority that was given up.
+/// A CA that was dropped.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Former {
-    /// Its certificate, DER.
+    /// Certificate of the CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
-    /// A certificate by it for the one that followed, DER.
+    /// Certificate by this CA for the CA that followed, DER.
     #[serde(with = "serde_bytes")]
     pub vouched: Vec<u8>,
-    /// Members that have no certificate of a newer one yet.
+    /// Members that have no certificate of a newer CA yet.
     pub late: BTreeSet<MemberId>,
 }
 
 impl Succession {
-    /// Members that were away when an authority was given up, and have not been
+    /// Returns the members that were away when a CA was dropped, and have not been
     /// certified since.
     pub fn late(&self) -> BTreeSet<MemberId> {
         let late = self.formers.iter().flat_map(|former| &former.late);
@@ -58,19 +58,19 @@ impl Succession {
         was
     }
 
-    /// Keys of contents that keys of authorities are sealed with.
+    /// Returns the content keys with which CA keys are encrypted.
     pub(super) fn rings(&self) -> impl Iterator<Item = Epoch> {
         let next = self.next.as_ref().map(|next| &next.key);
         self.key.iter().chain(next).map(|key| key.epoch)
     }
 
-    /// A member is one no more.
+    /// Removes a member that left the cluster.
     pub(super) fn without(&mut self, member: &Member, newest: Option<Epoch>) {
         self.certified.remove(&member.id);
         self.no_longer_late(member.id);
         if member.kind == Kind::Node {
-            // It knows the next one's key, or may have brought what nobody can use:
-            // another one follows the present one.
+            // The removed member knows the next CA's key, or may have introduced a CA that
+            // nobody can use: another CA must follow the current one.
             self.next = None;
             self.certified.clear();
             self.exposed = Some(newest.unwrap_or_default());
@@ -79,13 +79,13 @@ impl Succession {
 }
 
 impl State {
-    /// The authority that members are to have certificates of.
+    /// Returns the certificate of the CA that should certify all members.
     pub fn newest_authority(&self) -> &[u8] {
         let next = self.succession.next.as_ref();
         next.map_or(&self.authority, |next| &next.certificate)
     }
 
-    /// Members that have no certificate of the newest authority.
+    /// Returns the members that have no certificate of the newest CA.
     pub fn uncertified(&self) -> BTreeSet<MemberId> {
         if self.succession.next.is_none() {
             return self.succession.late();
@@ -95,8 +95,8 @@ impl State {
             .collect()
     }
 
-    /// Members that another authority, which is due or wanted, cannot follow without: they
-    /// know only one that would have to be forgotten for it.
+    /// Returns the members that block a pending replacement of the CA: they know only a
+    /// CA that would have to be forgotten for it.
     pub fn no_authority_before(&self) -> BTreeSet<MemberId> {
         let succession = &self.succession;
         let full = succession.formers.len() >= FORMER_AUTHORITIES_MAX;
@@ -132,7 +132,7 @@ impl State {
         {
             return Err(Refusal::Certificate);
         }
-        // All nodes have the newest key of contents, or will.
+        // All nodes have the newest content key, or will get it.
         let newest = self.rings.keys().next_back().copied();
         if newest != Some(next.key.epoch) || self.succession.exposed >= newest {
             return Err(Refusal::OldEpoch);
@@ -193,7 +193,7 @@ impl State {
         if !self.succession.next.as_ref().is_some_and(is_next) {
             return Err(Refusal::Certificate);
         }
-        // The proposer saw which members are certified, and does not lock itself out.
+        // The proposer saw which members are certified, and must not lock itself out.
         let uncertified = self.uncertified();
         if uncertified != *away || uncertified.contains(&command.from) {
             return Err(Refusal::Untimely);
@@ -210,7 +210,7 @@ impl State {
         });
         self.succession.key = Some(next.key);
         self.succession.certified.clear();
-        // Their tokens name the former one.
+        // The tokens of these invitations name the former CA.
         self.invitations.clear();
         self.drop_rings_of_no_use();
         let names: Vec<String> = uncertified.iter().map(|id| self.name_of(*id)).collect();

@@ -39,7 +39,7 @@ impl State {
         Some(chain)
     }
 
-    /// The present authority, and the next one where the present one vouches for it.
+    /// Returns the current CA, and the next one if the current one certifies it.
     fn believed_authorities(&self) -> Vec<Vec<u8>> {
         let mut authorities = vec![self.authority.clone()];
         if let Some(next) = &self.succession.next

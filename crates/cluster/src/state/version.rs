@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// Versions that may be kept, whatever the setting says.
+/// Largest number of retained versions, whatever the setting.
 pub const VERSIONS_MAX: u32 = 1000;
-/// Size of what versions say of themselves (names of files, reports), all together,
-/// bytes: it is in the memory of every member.
+/// Largest size of the metadata of all versions together (file names, reports), bytes.
+/// Every member holds it in memory.
 pub const METADATA_BYTES_MAX: usize = 4 << 20;
 /// Size limit of one version as it is proposed: with its envelope it must fit into one
 /// message to the leader ([`crate::raft::transport::MESSAGE_BYTES_MAX`]).
@@ -33,43 +33,43 @@ pub const LISTED_NAMES_MAX: usize = 64 << 10;
 pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
 /// Longest time of judgement, and for a confirmation, milliseconds.
 pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
-/// Followed repositories, each with its branch, of which the newest accepted version is
-/// kept whatever the limits: what comes next has to follow it, and only what lies between
-/// has to be signed.
+/// Largest number of followed repositories (each with its branch) whose newest accepted
+/// version is kept whatever the limits. The next revision must descend from that
+/// version, and only revisions between the two must be signed.
 pub const FOLLOWED_KEPT_MAX: usize = 8;
 /// Length limit of a message or a reason in an event, bytes.
 const EVENT_REASON_BYTES_MAX: usize = 1024;
 /// Overhead of a file, a chunk or a name, bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// How far a version is.
+/// Stage of a version in its rollout.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Every node that is there builds it dry.
+    /// Every reachable node checks the version without serving it.
     Checking,
-    /// One node tries it.
+    /// A single node serves the version as a candidate.
     Canary {
-        /// The canary node.
+        /// Node that serves the version first.
         node: MemberId,
     },
     /// Rollout: these nodes serve it as a candidate.
     Rest {
-        /// The nodes.
+        /// Nodes that serve the candidate.
         nodes: BTreeSet<MemberId>,
     },
-    /// These nodes serve it, and it waits for confirmation.
+    /// The listed nodes serve the version, which waits for the operator's confirmation.
     AwaitConfirmation {
-        /// The nodes.
+        /// Nodes that serve the version.
         nodes: BTreeSet<MemberId>,
-        /// How long it still waits, as far as was told, milliseconds.
+        /// Remaining time until the version is rolled back, as last reported, milliseconds.
         remaining_ms: u64,
     },
     /// Accepted, now or in the past.
     Accepted,
-    /// A node could not serve it: nobody ever served it.
+    /// A node could not serve the version, so no node ever served it.
     Refused,
-    /// It was tried, and is served no more.
+    /// The version was a candidate and was rolled back.
     TakenBack,
 }
 
@@ -85,7 +85,7 @@ impl Stage {
         }
     }
 
-    /// Whether this node serves it as a candidate.
+    /// Returns whether this node serves the version as a candidate.
     pub fn tried_by(&self, node: MemberId) -> bool {
         match self {
             Stage::Canary { node: canary } => *canary == node,
@@ -117,22 +117,22 @@ impl fmt::Display for Stage {
 /// The last report of a node on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NodeReport {
-    /// The result.
+    /// Outcome that the node reported.
     pub outcome: Reported,
-    /// Explanation.
+    /// Explanation of the outcome, for operators.
     pub words: String,
 }
 
 /// A version and its state.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct VersionRecord {
-    /// Its number.
+    /// Number of the version.
     pub id: VersionId,
-    /// The member at which it was proposed.
+    /// Member at which the version was proposed.
     pub from: MemberId,
     /// The proposal: author, message, files.
     pub proposal: Arc<Proposal>,
-    /// How far it is.
+    /// Current stage in the rollout.
     pub stage: Stage,
     /// The last report of each node.
     pub reports: BTreeMap<MemberId, NodeReport>,
@@ -141,16 +141,16 @@ pub struct VersionRecord {
     pub found: BTreeMap<MemberId, CheckFindings>,
     /// Why it was refused or rolled back; empty otherwise.
     pub words: String,
-    /// After how many commands it was proposed.
+    /// Number of applied commands when the version was proposed.
     pub proposed_at: u64,
     /// Number of commands after which it was accepted, refused or rolled back.
     pub decided_at: Option<u64>,
-    /// When that was, seconds since 1970 by the leader's clock.
+    /// Time of the decision, seconds since 1970 by the leader's clock.
     pub decided_time_s: Option<i64>,
 }
 
 impl VersionRecord {
-    /// The version before it.
+    /// Returns the version on which this one is based.
     pub fn parent(&self) -> Option<VersionId> {
         self.proposal.parent
     }
@@ -160,7 +160,7 @@ impl VersionRecord {
         self.reports.get(&node).map(|said| said.outcome)
     }
 
-    /// Some node found that all of them must change at once.
+    /// Returns whether some node found that all nodes must change at once.
     pub fn goes_together(&self) -> bool {
         self.found.values().any(|found| found.together)
     }
@@ -180,7 +180,8 @@ impl VersionRecord {
             .saturating_add(self.words.len())
     }
 
-    /// All that are to serve it said what it takes to go on.
+    /// Returns whether every node that must serve the version reported an outcome that
+    /// lets the rollout continue.
     fn all_did(&self, state: &State, nodes: &BTreeSet<MemberId>) -> bool {
         let wanted = if self.proposal.judging.judge_ms == 0 {
             rank(Reported::Serves)
@@ -195,7 +196,7 @@ impl VersionRecord {
     }
 }
 
-/// It says that the version must not go on.
+/// Returns whether the outcome stops the rollout of the version.
 pub(crate) fn is_against(outcome: Reported) -> bool {
     match outcome {
         Reported::Refused | Reported::Worse | Reported::WentBack => true,
@@ -203,7 +204,8 @@ pub(crate) fn is_against(outcome: Reported) -> bool {
     }
 }
 
-/// How far a node is with a version; what speaks against it is above all.
+/// Returns the rank of a node's progress with a version. Outcomes that stop the rollout
+/// rank highest.
 fn rank(outcome: Reported) -> u8 {
     match outcome {
         Reported::Checked => 1,
@@ -273,7 +275,7 @@ impl State {
         Ok(Answer::Version(id))
     }
 
-    /// Pieces, keys and an older version that it names are there.
+    /// Checks that the chunks, keys and older version that a proposal names exist.
     fn refers_to_what_there_is(&self, proposal: &Proposal) -> Result<(), Refusal> {
         if let Origin::RolledBack { to } = &proposal.origin
             && !self.versions.contains_key(to)
@@ -321,7 +323,7 @@ impl State {
         };
         let record = Arc::make_mut(record);
         record.reports.insert(report.node, said);
-        // How it goes on is decided by what is known before it does.
+        // Findings count only before the next step, because they decide how it is taken.
         if record.stage == Stage::Checking {
             record.found.insert(report.node, report.found);
         }
@@ -348,7 +350,7 @@ impl State {
             RolloutStep::Canary { node } => next.stage = self.canary_stage(record, *node)?,
             RolloutStep::Rest { nodes } => {
                 next.stage = self.rest_stage(record, nodes)?;
-                // Each stage is judged anew, where there is somebody beside the canary.
+                // Each stage is judged separately if there are nodes other than the canary.
                 for said in next.reports.values_mut() {
                     if said.outcome == Reported::Good && nodes.len() > 1 {
                         said.outcome = Reported::Serves;
@@ -460,7 +462,8 @@ impl State {
         }
     }
 
-    /// The newest accepted version of each repository, of those that were followed last.
+    /// Returns the newest accepted version of each of the repositories that were followed
+    /// last.
     fn followed_last(&self) -> BTreeMap<&str, VersionId> {
         let mut newest = BTreeMap::new();
         for record in self.versions.values().rev() {
@@ -476,9 +479,9 @@ impl State {
         newest
     }
 
-    /// Drops the oldest versions until the rest is within the limits. The accepted one,
-    /// its parent and the one in progress stay, and the versions from which followed
-    /// repositories continue.
+    /// Drops the oldest versions until the rest is within the limits. The accepted
+    /// version, its parent and the one in progress are kept, and the versions from which
+    /// followed repositories continue.
     pub(super) fn trim_history(&mut self) {
         let parent = self.accepted().and_then(VersionRecord::parent);
         let on_its_way = self.on_its_way().map(|record| record.id);

@@ -1,13 +1,15 @@
-//! A file whose disk may refuse writes for a while: it is full, read-only, or returns errors.
+//! A file whose disk may refuse writes for a while: it is full, read-only, or returns
+//! errors.
 //!
-//! What is written since the last sync stays in memory. If the disk refuses a part of it, the
-//! changes become a **backlog**: reads include it, further changes join it, and the caller is
-//! not told. So redb, which gives up its file at the first error, goes on. Nothing counts as
-//! stored before [`Backlog::flush`] has written the backlog, in its order and with its syncs:
-//! [`super::writer`] acknowledges nothing until then, and writes nothing else.
+//! Changes since the last sync stay in memory. If the disk refuses one of them, they
+//! become a **backlog**: reads include it, further changes join it, and the caller gets
+//! no error. So redb, which abandons its file at the first error, continues. Nothing
+//! counts as stored before [`Backlog::flush`] has written the backlog, in its order and
+//! with its syncs: [`super::writer`] acknowledges nothing until then, and writes
+//! nothing else.
 //!
-//! A failed sync is not repeated alone: Linux forgets the pages that it could not write. All
-//! that was written since the last good one is written again.
+//! A failed sync is not repeated alone: Linux drops the pages that it could not write.
+//! All changes since the last successful sync are written again.
 
 use redb::{BackendError, StorageBackend};
 use std::io;
@@ -15,8 +17,8 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of changes since the last sync that are kept. A larger transaction cannot be written
-/// again: the error goes to the caller.
+/// Largest size of the changes since the last sync that are kept, bytes. A larger
+/// transaction cannot be repeated: the error goes to the caller.
 const KEPT_BYTES_MAX: usize = 32 << 20;
 const EIO: i32 = 5;
 
@@ -32,13 +34,13 @@ enum Change {
 struct Pending {
     changes: Vec<Change>,
     bytes: usize,
-    /// Older changes were dropped: there were too many.
+    /// Older changes were dropped because there were too many.
     is_cut: bool,
     /// Why the disk refuses; the changes are the backlog.
     refused: Option<Refused>,
 }
 
-/// Why a disk refuses.
+/// Reason why a disk refuses a write.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     kind: io::ErrorKind,
@@ -63,12 +65,12 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// The file. Clones are the same one.
+/// The file. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
     file: Arc<dyn StorageBackend>,
     pending: Arc<Mutex<Pending>>,
-    /// The changes are a backlog. Reads wait for no sync where they are not.
+    /// The changes are a backlog. Without one, reads do not wait for a sync.
     holds: Arc<AtomicBool>,
 }
 
@@ -80,7 +82,7 @@ fn may_pass(error: &io::Error) -> bool {
 }
 
 impl Pending {
-    /// Keeps a change; a long transaction on a disk that works keeps none.
+    /// Keeps a change for a retry. A long transaction on a working disk keeps none.
     fn keep(&mut self, change: Change) -> io::Result<()> {
         if let Change::Write(_, bytes) = &change {
             self.bytes += bytes.len();
@@ -99,7 +101,7 @@ impl Pending {
         Ok(())
     }
 
-    /// From now on the changes are the backlog, if the disk may take them later.
+    /// Keeps changes in the backlog from now on, if the disk may accept them later.
     fn refuse(&mut self, error: io::Error) -> io::Result<()> {
         if self.is_cut || !may_pass(&error) {
             return Err(error);
@@ -126,7 +128,7 @@ impl Pending {
         length
     }
 
-    /// Puts the backlog over what the file has from this offset on.
+    /// Overlays the backlog on bytes that were read from this offset.
     fn cover(&self, offset: u64, out: &mut [u8]) {
         let end = offset + out.len() as u64;
         for change in &self.changes {
@@ -172,7 +174,7 @@ impl Backlog {
     /// Returns whether nothing waits for the disk; if something does, tries to write it.
     ///
     /// # Errors
-    /// Why the disk still refuses.
+    /// Returns the reason why the disk still refuses.
     pub(super) fn flush(&self) -> io::Result<()> {
         if !self.holds() {
             return Ok(());
@@ -208,13 +210,13 @@ impl Backlog {
             }
             pending.bytes -= done;
         }
-        // What is left is written and not synced, as on a disk that works.
+        // The remaining changes are written and not synced, as on a working disk.
         pending.refused = None;
         self.holds.store(false, Ordering::Release);
         Ok(())
     }
 
-    /// Makes a change on the disk, and keeps it until the next sync.
+    /// Writes a change to the disk, and keeps it until the next sync.
     fn change(&self, change: Change) -> io::Result<()> {
         let mut pending = self.pending();
         if pending.refused.is_some() {

@@ -1,5 +1,5 @@
-//! Since when the disk is at what it was asked for last: a disk that is stuck says
-//! nothing, it only does not come back.
+//! Start time of the current disk operation. A stuck disk reports no error: its
+//! operation only does not return.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ pub(super) enum Access {
     Read,
 }
 
-/// Since when each of them is.
+/// Start times of the current operations.
 #[derive(Debug)]
 pub(super) struct Busy {
     began: Instant,
-    /// Microseconds since then, and one; 0: it is not at the disk.
+    /// Microseconds until the start of the operation, plus one; 0: no operation.
     since: [AtomicU64; 2],
 }
 
@@ -46,7 +46,7 @@ impl Busy {
         done
     }
 
-    /// How long what takes longest is under way; nothing where nobody waits.
+    /// Returns the running time of the longest operation; zero if nothing waits.
     pub(super) fn longest(&self) -> Duration {
         let now = self.now();
         let waits = self.since.iter().map(|since| since.load(Ordering::Relaxed));

@@ -1,11 +1,11 @@
-//! The end of the log in memory: entries that are not on disk yet, and some behind
-//! them, for those who are to be told and for the state that takes them in.
+//! End of the log in memory: entries that are not on disk yet, and some earlier ones,
+//! for followers and for the state machine.
 
 use crate::log::Entry;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Entries that are kept although they are on disk, bytes.
+/// Largest size of the cached entries that are already on disk, bytes.
 pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Consecutive entries, the last of which is the last of the log.
@@ -13,20 +13,20 @@ pub(super) const CACHE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Cache {
     entries: VecDeque<Cached>,
     bytes: usize,
-    /// The last write that is on disk.
+    /// Last write that is on disk.
     flushed: u64,
 }
 
 struct Cached {
     entry: Entry,
     bytes: usize,
-    /// The write that brings it to disk. Not its index: another entry may have stood
-    /// there.
+    /// Number of the write that stores the entry. The index does not identify it, because
+    /// another entry may have had the same index.
     write: u64,
 }
 
 impl Cache {
-    /// The first entry that is here.
+    /// Returns the index of the first cached entry.
     pub(super) fn first(&self) -> Option<u64> {
         self.entries.front().map(|cached| cached.entry.log_id.index)
     }
@@ -46,7 +46,7 @@ impl Cache {
         });
     }
 
-    /// Entries from this on are no more.
+    /// Removes the entries from this index on.
     pub(super) fn truncate(&mut self, from: u64) {
         while let Some(cached) = self.entries.back()
             && cached.entry.log_id.index >= from
@@ -56,7 +56,7 @@ impl Cache {
         }
     }
 
-    /// Entries below this are no more.
+    /// Removes the entries below this index.
     pub(super) fn purge(&mut self, below: u64) {
         while let Some(cached) = self.entries.front()
             && cached.entry.log_id.index < below
@@ -66,7 +66,7 @@ impl Cache {
         }
     }
 
-    /// Writes up to this one are on disk now.
+    /// Marks the writes up to this one as durable.
     pub(super) fn flushed(&mut self, write: u64) {
         self.flushed = self.flushed.max(write);
         while self.bytes > CACHE_BYTES_MAX
@@ -78,8 +78,8 @@ impl Cache {
         }
     }
 
-    /// Entries of a range that begins no earlier than [`Cache::first`], until they
-    /// are so many bytes; at least one, if there is one.
+    /// Returns entries of a range that begins no earlier than [`Cache::first`], up to
+    /// this many bytes; at least one, if there is one.
     pub(super) fn range(&self, range: Range<u64>, bytes_max: usize) -> Vec<Entry> {
         let mut found = Vec::new();
         let Some(first) = self.first() else {
@@ -99,7 +99,7 @@ impl Cache {
         found
     }
 
-    /// Bytes of entries here.
+    /// Returns the bytes of the cached entries.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

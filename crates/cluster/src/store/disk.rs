@@ -35,40 +35,40 @@ const LAYOUT_KEY: &str = "layout";
 const DAMAGED: &str = "damaged";
 const SNAPSHOT_META: &str = "snapshot.meta";
 const SNAPSHOT_IMAGE: &str = "snapshot.image";
-/// The owner of the store, and the nonce of its promise file.
+/// Owner of the store, and the nonce of its promise file.
 pub(super) const TIE: &str = "tie";
-/// Why the member has to be taken in anew.
+/// Reason why the other members must admit this one again.
 pub(super) const LOST: &str = "lost";
-/// Another member knows of a promise that is not kept here.
+/// Another member knows of a promise that this store does not have.
 pub(super) const CONDEMNED: &str = "condemned";
 
-/// One change of the file.
+/// A change of the file.
 pub(super) enum Op {
-    /// An entry, as bytes, and the how many-th write it is of.
+    /// An entry, as bytes, and the number of the write that contains it.
     Append {
         id: LogId,
         bytes: Vec<u8>,
         write: u64,
     },
-    /// Entries from this index on go; `last` is the last one then.
+    /// Removes the entries from this index on; `last` is then the last one.
     Truncate { from: u64, last: Option<LogId> },
-    /// Entries up to this one go.
+    /// Removes the entries up to this one.
     Purge(LogId),
-    /// The vote.
+    /// Saves the vote of this member.
     Vote(Vote),
-    /// The last committed entry.
+    /// Saves the commit index.
     Committed(Option<LogId>),
-    /// How often the engine was started.
+    /// Number of times the engine was started.
     Starts(u64),
-    /// The member was taken in anew.
+    /// The other members admitted this one again.
     Found,
-    /// The store does not have what was promised.
+    /// The store lacks what it promised.
     Condemn,
     /// A value beside the log, encoded.
     Value(&'static str, Vec<u8>),
-    /// A piece of a content.
+    /// A chunk of a content.
     Chunk { digest: Digest, bytes: Vec<u8> },
-    /// A snapshot, instead of the last one. Of the pieces only these stay.
+    /// Replaces the last snapshot. Only these chunks are kept.
     Snapshot {
         meta: Box<SnapshotMeta>,
         image: Vec<u8>,
@@ -87,21 +87,18 @@ pub(super) struct StartContent {
     pub(super) lost: Option<String>,
 }
 
-/// The open file.
 pub(super) struct Disk {
     /// None only during the shutdown.
     database: Option<Database>,
-    /// What redb writes to.
     file: Backlog,
-    /// Path, for errors.
     path: PathBuf,
-    /// Digests of the stored chunks, or more: finding those to delete reads all of them.
-    /// None until that was done once.
+    /// Digests of the stored chunks, perhaps with additional ones. None until the first
+    /// deletion, which reads all of them.
     pieces: Mutex<Option<BTreeSet<Digest>>>,
 }
 
 impl Disk {
-    /// Opens or makes a file, which nobody else may read.
+    /// Opens or creates the file, which no other user may read.
     pub(super) fn open(path: &Path) -> Result<Disk, StoreError> {
         let backend = guarded(path, || {
             let file = std::fs::OpenOptions::new()
@@ -134,8 +131,8 @@ impl Disk {
             path: path.to_owned(),
             pieces: Mutex::default(),
         };
-        // A file that was closed in order is not looked at by redb; a bit that turned
-        // since would be found at any time later, in the middle of something.
+        // redb does not check a file that was closed properly. A bit that flipped since
+        // would be found at any later time, in the middle of an operation.
         let database = disk.database.as_mut();
         let whole = guarded(path, || match database {
             Some(database) => database.check_integrity().map_err(redb::Error::from),
@@ -158,8 +155,8 @@ impl Disk {
         self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
-    /// Makes the tables; refuses what is newer or was damaged. A damaged file that
-    /// redb mended may lack what was promised to others, so it stays refused.
+    /// Creates the tables; refuses a newer layout or damage. A damaged file that redb
+    /// repaired may lack what was promised to others, so it stays refused.
     fn begin_layout(&self, whole: bool) -> Result<(), StoreError> {
         let (layout, damaged) = self.guarded(|| {
             let transaction = self.database()?.begin_write()?;
@@ -210,7 +207,7 @@ impl Disk {
         })?;
         let last = match &ends {
             (Some(first), Some((last, bytes)), entries) => {
-                // A purge that was told and not yet done leaves entries before it.
+                // A purge that was requested and not yet executed leaves older entries.
                 if last - first + 1 != *entries {
                     return Err(self.damaged(Damage::Hole { index: *first }));
                 }
@@ -234,7 +231,8 @@ impl Disk {
         })
     }
 
-    /// Does all of these, as one; with `durable` they are on disk when it returns.
+    /// Executes all changes in one transaction. With `durable` they are on disk on
+    /// return.
     pub(super) fn write(&self, ops: &[Op], durable: bool) -> Result<(), StoreError> {
         self.guarded(|| {
             let mut transaction = self.database()?.begin_write()?;
@@ -270,7 +268,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Entries of a range, in order, until they are so many bytes; at least one, if
+    /// Returns entries of a range, in order, up to this many bytes; at least one, if
     /// there is one.
     pub(super) fn entries(
         &self,
@@ -305,7 +303,7 @@ impl Disk {
         Ok(entries)
     }
 
-    /// A piece of a content.
+    /// Reads a chunk of a content.
     pub(super) fn chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let bytes = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
@@ -342,7 +340,7 @@ impl Disk {
         })
     }
 
-    /// The snapshot: what it says of itself, and its bytes.
+    /// Reads the snapshot: its metadata, and its bytes.
     pub(super) fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
         let found = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
@@ -384,7 +382,6 @@ impl Disk {
         bytes.map(|bytes| self.value(key, &bytes)).transpose()
     }
 
-    /// A value of its bytes.
     pub(super) fn value<T: DeserializeOwned>(
         &self,
         of: &'static str,
@@ -405,7 +402,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // redb writes at its end, and a damaged file is what it may stumble over.
+        // redb writes when it closes, and may panic on a damaged file.
         let database = self.database.take();
         let _ = guarded(&self.path, || {
             drop(database);
@@ -414,7 +411,7 @@ impl Drop for Disk {
     }
 }
 
-/// Runs what redb does. On bytes that nobody wrote it may give up in a panic.
+/// Runs an operation of redb. On corrupt bytes redb may panic.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => Ok(value),
@@ -512,7 +509,7 @@ fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// Removes all pieces but these.
+/// Removes all chunks except these.
 fn keep_only(transaction: &WriteTransaction, keep: &BTreeSet<Digest>) -> Result<(), redb::Error> {
     let mut chunks = transaction.open_table(CHUNKS)?;
     let mut over = Vec::new();

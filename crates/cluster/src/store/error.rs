@@ -4,45 +4,45 @@ use part::codec::Malformed;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The newest layout of the file that this program understands.
+/// Newest layout of the file that this program supports.
 pub const LAYOUT: u64 = 1;
 
 /// The store cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
+    /// Another process uses the store.
     #[error("{}: another process uses this store", .path.display())]
     InUse {
-        /// The file.
+        /// Path of the store in use.
         path: PathBuf,
     },
-    /// Its bytes are not what was written.
+    /// The contents differ from what was written.
     #[error("{}: the store is damaged ({damage}); the accepted version is still served; to rejoin: `evenkeel \
              cluster remove` this machine on another member, move its state directory away, and `evenkeel cluster \
              join` here", .path.display())]
     Damaged {
-        /// The file.
+        /// Path of the damaged store.
         path: PathBuf,
-        /// The damage.
+        /// Kind of damage that was found.
         damage: Damage,
     },
-    /// It was written by a newer program.
+    /// A newer program wrote the store.
     #[error("{}: written by a newer evenkeel (layout {layout}, this one supports {LAYOUT}): start the newer one", .path.display())]
     Newer {
-        /// The file.
+        /// Path of the newer store.
         path: PathBuf,
-        /// Its layout.
+        /// Layout number of the file.
         layout: u64,
     },
-    /// The disk refused: it is full, read-only or fails.
+    /// The disk refused an operation: it is full, read-only or fails.
     #[error("{}: {}", .path.display(), of_disk(.source))]
     Disk {
-        /// The file.
+        /// Path of the file on that disk.
         path: PathBuf,
-        /// The error.
+        /// Error that the disk returned.
         source: Arc<redb::Error>,
     },
-    /// The thread that writes has ended.
+    /// The writer thread has ended.
     #[error("the store was closed")]
     Ended,
 }
@@ -50,50 +50,50 @@ pub enum StoreError {
 /// The kinds of damage of a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Damage {
-    /// redb says so.
+    /// Error that redb reported about the file.
     #[error("{0}")]
     File(Arc<redb::Error>),
-    /// Its checksums are wrong.
+    /// The checksums of the file are wrong.
     #[error("checksums do not match")]
     Checksums,
     /// A value is none of ours.
     #[error("{of}: {source}")]
     Value {
-        /// The table.
+        /// Name of the affected table.
         of: &'static str,
-        /// Why.
+        /// Reason why the value cannot be decoded.
         source: Arc<Malformed>,
     },
     /// The log has a hole.
     #[error("entry {index} of the log is missing")]
     Hole {
-        /// The entry that is missing.
+        /// Index of the missing entry.
         index: u64,
     },
-    /// A piece of a content is not what its digest says.
+    /// A chunk of a content does not match its digest.
     #[error("part {0} was changed")]
     Chunk(crate::member::Digest),
-    /// redb gave up in a panic, with these words.
+    /// redb panicked with this message.
     #[error("{0}")]
     Panic(Arc<str>),
 }
 
-/// Why a store does not have what its member promised to the others.
+/// Reason why a store does not have what its member promised to the others.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Loss {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("the store is missing")]
     Missing,
-    /// The store is empty.
+    /// The store has no content at all.
     #[error("the store is empty")]
     Empty,
-    /// Its bytes are not what was written.
+    /// The contents differ from what was written.
     #[error("the store is damaged ({0})")]
     Damaged(Damage),
-    /// It, or its promise file, is of another cluster or another member.
+    /// The store, or its promise file, is of another cluster or another member.
     #[error("the store belongs to another cluster or another member")]
     Foreign,
-    /// It does not belong to the promise file.
+    /// The store does not belong to the promise file.
     #[error("the store does not belong to the promise file")]
     Untied,
     /// The store is older than the promise: it was restored from a backup.
@@ -101,12 +101,12 @@ pub enum Loss {
         "the store is older than this member's promises to the others; was it restored from a backup?"
     )]
     Older,
-    /// The promise file is missing or damaged: what was promised is not known.
+    /// The promise file is missing or damaged: the promises are unknown.
     #[error("the promise file is missing or damaged")]
     Unpromised,
 }
 
-/// An error of the disk, and what to do.
+/// Describes an error of the disk, and what to do.
 fn of_disk(error: &redb::Error) -> String {
     match is_full(error) {
         true => "no space left on the disk; the accepted version is still served; free some space, then the member \

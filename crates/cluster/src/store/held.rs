@@ -1,4 +1,4 @@
-//! A disk for tests that is slow, stuck or full when it is told to be.
+//! A disk for tests that is slow, stuck or full on demand.
 
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// No test holds it for so long.
+/// Longest time for which a test holds the disk.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A disk whose syncs wait while it is held, and whose writes fail when it is full.
@@ -17,7 +17,7 @@ pub(crate) struct TestDisk {
     held: Arc<(Mutex<bool>, Condvar)>,
     full: Arc<AtomicBool>,
     unsynced: Arc<AtomicBool>,
-    /// How long each sync takes, ms.
+    /// Duration of each sync, milliseconds.
     takes_ms: Arc<AtomicU64>,
 }
 
@@ -32,24 +32,24 @@ impl TestDisk {
         }
     }
 
-    /// From now on, or no more.
+    /// Starts or stops holding operations.
     pub(crate) fn hold(&self, held: bool) {
         *self.held.0.lock().unwrap() = held;
         self.held.1.notify_all();
     }
 
-    /// From now on each sync takes so long.
+    /// Makes each sync take this long from now on.
     pub(crate) fn slow_down(&self, takes: Duration) {
         self.takes_ms
             .store(takes.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// From now on there is no room, or room again.
+    /// Makes the disk full, or frees space again.
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// From now on syncs fail, or no more.
+    /// Makes syncs fail, or succeed again.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.unsynced.store(fail, Ordering::Relaxed);
     }

@@ -1,12 +1,12 @@
-//! The disk of the agreement: votes, the log, snapshots of the state and pieces of
-//! contents, in one file of redb.
+//! Storage of consensus: votes, the log, snapshots of the state and chunks of contents,
+//! in one redb file.
 //!
-//! A vote and entries are on disk before anybody counts on them; a batch of them
-//! costs one fsync. What may go is written with the next of these; what is known to be
-//! agreed on with one of the next, or when all is quiet. Losing power at any write, or the process at any
-//! instruction, leaves what was told to be on disk. It never panics on what a disk
-//! holds: damage is an error that says what to do. A disk that refuses a write for a while delays
-//! it ([`backlog`]).
+//! A vote and entries are on disk before they are acknowledged; a batch of them costs
+//! one fsync. Deletions are written with the next of these. The commit index is written
+//! with one of the next, or when no writes come. Losing power at any write, or the
+//! process at any instruction, keeps everything that was reported durable. The store
+//! never panics on the contents of a disk: damage is an error that says what to do. A
+//! disk that refuses a write for a while delays it ([`backlog`]).
 
 mod backlog;
 mod busy;
@@ -47,16 +47,16 @@ use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, Job};
 
-/// Pieces that are named at once as missing.
+/// Largest number of chunks that are reported as missing at once.
 pub const MISSING_MAX: usize = 4096;
 
 /// The cached metadata of the file.
 #[derive(Default)]
 struct Metadata {
     vote: Option<Vote>,
-    /// What the disk has for a vote that is not given yet.
+    /// Vote that is on disk but not granted yet.
     prepared: Option<Vote>,
-    /// The vote that is written last of all, and how many others were before it.
+    /// Vote that is queued last, and the number of different votes before it.
     queued: (Option<Vote>, u64),
     committed: Option<LogId>,
     purged: Option<LogId>,
@@ -65,23 +65,23 @@ struct Metadata {
     cache: Cache,
     /// Bytes of entries since the last snapshot.
     grown: u64,
-    /// Pieces that came behind the last snapshot, and with which entry: the snapshot
-    /// does not name them, and they stay nevertheless.
+    /// Chunks that arrived after the last snapshot, with the index of their entry: the
+    /// snapshot does not name them, and they are kept.
     fresh: BTreeMap<Digest, u64>,
-    /// Pieces that came for a snapshot which is not here yet.
+    /// Chunks that arrived for a snapshot which is not complete yet.
     incoming: BTreeSet<Digest>,
-    /// How often an engine was started.
+    /// Number of times an engine was started.
     starts: u64,
-    /// Why the member has to be taken in anew.
+    /// Reason why the other members must admit this one again.
     lost: Option<String>,
-    /// Writes of entries that were asked for.
+    /// Number of requested writes of entries.
     writes: u64,
-    /// Tasks that wait for more entries.
+    /// Tasks that wait for further entries.
     waiting: Vec<Waker>,
 }
 
 impl Metadata {
-    /// A vote is going to be written; its number is that of the vote before if that is
+    /// Queues a vote. Returns its number, which is that of the previous vote if both are
     /// the same.
     fn queue_vote(&mut self, vote: Vote) -> u64 {
         if self.queued.0 != Some(vote) {
@@ -90,9 +90,9 @@ impl Metadata {
         self.queued.1
     }
 
-    /// Adds to changes what is only known now.
+    /// Completes changes with facts that are only known when they are written.
     fn complete(&mut self, ops: &mut Vec<Op>) {
-        // One that was being made while a newer one came is of no use.
+        // A snapshot is obsolete if a newer one arrived while it was built.
         let mut newest = self.snapshot.as_ref().and_then(|meta| meta.last_log_id);
         ops.retain(|op| match op {
             Op::Snapshot { meta, .. } if meta.last_log_id < newest => false,
@@ -116,7 +116,7 @@ impl Metadata {
         }
     }
 
-    /// Takes note of what was written.
+    /// Updates the metadata after a write.
     fn written(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
@@ -133,7 +133,7 @@ impl Metadata {
     }
 }
 
-/// The store. Clones are the same one.
+/// The store. Clones share it.
 #[derive(Clone)]
 pub struct Store {
     disk: Arc<Disk>,
@@ -144,8 +144,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the file. Writes are done by a thread of its own, reads of what
-    /// is not in memory by another.
+    /// Opens or creates the file. One thread writes, and another reads what is not in
+    /// memory.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         Store::threaded(Disk::open(path)?, path)
     }
@@ -199,9 +199,9 @@ impl Store {
         })
     }
 
-    /// Counts one more start of an engine on this store, so that a ticket of it is
-    /// none of an earlier one. The answer is which it is, once `done` says that it is
-    /// on disk.
+    /// Counts a start of an engine on this store, so that its tickets differ from those
+    /// of earlier starts. Returns the number of the start, which is valid once `done`
+    /// reports it on disk.
     pub fn start(&self, done: Done) -> u64 {
         let starts = {
             let mut book = lock(&self.book);
@@ -212,19 +212,19 @@ impl Store {
         starts
     }
 
-    /// The last vote that was saved.
+    /// Returns the last vote that was saved.
     pub fn vote(&self) -> Option<Vote> {
         lock(&self.book).vote
     }
 
-    /// The last entry that was purged, and the last that there is.
+    /// Returns the last purged entry and the last entry.
     pub fn ends(&self) -> (Option<LogId>, Option<LogId>) {
         let book = lock(&self.book);
         (book.purged, book.last)
     }
 
-    /// Whether there are entries behind this one. Where there are none, `waker` is woken
-    /// once there are.
+    /// Returns whether there are entries behind this one. Where there are none, `waker`
+    /// is woken once there are.
     pub fn has_behind(&self, end: Option<LogId>, waker: &Waker) -> bool {
         let mut book = lock(&self.book);
         if book.last > end {
@@ -241,23 +241,24 @@ impl Store {
         lock(&self.book).committed
     }
 
-    /// How long what the disk is at now is under way: one that is stuck does not come back.
+    /// Returns the running time of the current disk operation: one that is stuck does not
+    /// return.
     pub fn busy_for(&self) -> Duration {
         self.executor.busy_for()
     }
 
-    /// From now on a write that the disk refuses waits until it takes it, or fails at once, as at
-    /// first.
+    /// Makes a write that the disk refuses wait until the disk accepts it, or fail at
+    /// once (the default).
     pub fn be_patient(&self, waits: bool) {
         self.executor.be_patient(waits);
     }
 
-    /// Why the disk refuses what is to be written, if it does: nothing is stored meanwhile.
+    /// Returns why the disk refuses writes, if it does: nothing is stored meanwhile.
     pub fn refused(&self) -> Option<StoreError> {
         self.executor.refused()
     }
 
-    /// Where the caller writes: tries what the disk refused. Otherwise the writer does.
+    /// Retries refused writes if the caller writes. Otherwise the writer thread does.
     pub fn try_again(&self) {
         self.executor.try_again();
     }
@@ -272,8 +273,8 @@ impl Store {
         lock(&self.book).cache.bytes()
     }
 
-    /// Takes note of what is agreed on; it goes to disk with a later write (of entries
-    /// alone only some take it along), and never before the entries that it is about.
+    /// Records the commit index. It is written with a later write (of entries alone only
+    /// some include it), and never before the entries that it covers.
     pub fn save_committed(&self, committed: Option<LogId>) {
         lock(&self.book).committed = committed;
         self.executor.write(Job {
@@ -285,7 +286,7 @@ impl Store {
         });
     }
 
-    /// Saves a vote.
+    /// Saves a vote; `done` is called when it is on disk.
     pub fn save_vote(&self, vote: Vote, done: Done) {
         let mut book = lock(&self.book);
         book.vote = Some(vote);
@@ -301,15 +302,15 @@ impl Store {
         }
     }
 
-    /// Whether saving this vote takes no time.
+    /// Returns whether saving this vote takes no time.
     pub fn has_written(&self, vote: Vote) -> bool {
         let book = lock(&self.book);
         book.vote == Some(vote) || book.prepared == Some(vote)
     }
 
-    /// Writes a vote that may be given soon, so that [`Store::save_vote`] of it takes no
-    /// time. After a restart it counts as given. It replaces what an older one has saved:
-    /// its term is to be newer.
+    /// Writes a vote that may be granted soon, so that [`Store::save_vote`] of it takes
+    /// no time. After a restart it counts as granted. It replaces the previous vote, and
+    /// its term must be newer.
     pub fn prepare_vote(&self, vote: Vote, done: Done) {
         let book = self.book.clone();
         let mut known = lock(&book);
@@ -322,7 +323,7 @@ impl Store {
         drop(known);
         let written = move |result: Result<(), StoreError>| {
             let mut known = lock(&book);
-            // Another vote that was saved meanwhile is behind it on the disk.
+            // If another vote was saved meanwhile, it follows this one on the disk.
             if result.is_ok() && known.queued.1 == number {
                 known.prepared = Some(vote);
             }
@@ -332,8 +333,8 @@ impl Store {
         self.write(vec![Op::Vote(vote)], true, 0, Box::new(written));
     }
 
-    /// Appends entries, which follow the last one. They can be read at once; `done`
-    /// is told when they are on disk. The answer is how many bytes they are.
+    /// Appends entries, which must follow the last one. They can be read at once; `done`
+    /// is called when they are on disk. Returns their size in bytes.
     pub fn append(&self, entries: impl IntoIterator<Item = Entry>, done: Done) -> usize {
         let mut ops = Vec::new();
         let mut all = 0;
@@ -367,7 +368,7 @@ impl Store {
         self.write(vec![Op::Truncate { from, last }], false, 0, done);
     }
 
-    /// Forgets entries up to this one, which a snapshot has.
+    /// Removes the entries up to this one, which a snapshot covers.
     pub fn purge(&self, to: LogId, done: Done) {
         let mut book = lock(&self.book);
         book.cache.purge(to.index + 1);
@@ -377,8 +378,8 @@ impl Store {
         self.write(vec![Op::Purge(to)], false, 0, done);
     }
 
-    /// Entries of a range, until they are so many bytes; at least one, if there is
-    /// one. What is not in memory is read by another thread.
+    /// Returns entries of a range, up to this many bytes; at least one, if there is one.
+    /// Another thread reads entries that are not in memory.
     pub fn entries(
         &self,
         range: Range<u64>,
@@ -398,7 +399,7 @@ impl Store {
             drop(book);
             return done(Ok(entries));
         }
-        // Entries that are in memory only begin at the cache's first.
+        // Entries that are only in memory begin at the cache's first index.
         let split = book
             .cache
             .first()
@@ -423,7 +424,7 @@ impl Store {
         });
     }
 
-    /// Keeps a piece of a content, which came with the entry of this index.
+    /// Stores a chunk of a content, which arrived with the entry of this index.
     pub fn put_chunk(&self, digest: Digest, bytes: Vec<u8>, index: u64, done: Done) {
         let mut book = lock(&self.book);
         let at = book.fresh.entry(digest).or_insert(index);
@@ -437,7 +438,7 @@ impl Store {
         self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
     }
 
-    /// Keeps a piece that comes before the snapshot which names it.
+    /// Stores a chunk that arrives before the snapshot which names it.
     pub fn put_incoming(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
         lock(&self.book).incoming.insert(digest);
         self.write_chunk(digest, bytes, done);
@@ -448,7 +449,7 @@ impl Store {
         lock(&self.book).incoming.clear();
     }
 
-    /// A piece of a content.
+    /// Reads a chunk of a content.
     pub fn chunk(
         &self,
         digest: Digest,
@@ -471,7 +472,7 @@ impl Store {
         lock(&self.book).snapshot.clone()
     }
 
-    /// The last snapshot with its bytes.
+    /// Reads the last snapshot with its bytes.
     pub fn snapshot(
         &self,
         done: impl FnOnce(Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError>) + Send + 'static,
@@ -479,8 +480,8 @@ impl Store {
         self.read(move |disk| done(disk.snapshot()));
     }
 
-    /// Saves a snapshot instead of the last one. Pieces that it does not name go,
-    /// but for those that came behind it.
+    /// Replaces the last snapshot. Chunks that it does not name are deleted, unless they
+    /// arrived after it.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,
@@ -497,12 +498,12 @@ impl Store {
         self.write(vec![op], true, bytes, done);
     }
 
-    /// The error that says of an entry that it is missing.
+    /// Returns the error for a missing entry.
     pub(crate) fn hole(&self, index: u64) -> StoreError {
         self.disk.damaged(Damage::Hole { index })
     }
 
-    /// Does what was asked for before, and is told when that is on disk.
+    /// Waits for all earlier operations: `done` is called when they are on disk.
     pub fn sync(&self, done: Done) {
         self.write(Vec::new(), true, 0, done);
     }
@@ -522,7 +523,7 @@ impl Store {
     }
 }
 
-/// About how many bytes an entry is, without encoding it again.
+/// Returns the approximate size of an entry, without encoding it again.
 fn size_about(entry: &Entry) -> usize {
     const HEAD: usize = 64;
     match &entry.payload {

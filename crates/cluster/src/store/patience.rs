@@ -1,4 +1,4 @@
-//! Whether writes wait for a disk that refuses them, and since when one does.
+//! Policy for writes that the disk refuses (wait or fail), and since when one waits.
 
 use crate::store::error::StoreError;
 use part::lock;
@@ -14,7 +14,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// From now on a refused write waits for the disk, or fails at once.
+    /// Selects whether a refused write waits for the disk or fails at once.
     pub(super) fn set(&self, waits: bool) {
         self.waits.store(waits, Ordering::Relaxed);
     }
@@ -31,7 +31,7 @@ impl Patience {
         *refused = Some((since.unwrap_or_else(Instant::now), why));
     }
 
-    /// Nothing waits.
+    /// Marks that no write waits.
     pub(super) fn over(&self) {
         lock(&self.refused).take();
     }

@@ -3,7 +3,7 @@
 //!
 //! A vote and an acknowledged entry are promises: the others build on them. A store that
 //! is emptied, truncated, restored from a backup or of another cluster no longer has
-//! what was promised, and a member that votes with such a store makes two truths: an
+//! what was promised. If its member votes, the cluster can diverge: an
 //! acknowledged change is lost, or two leaders are elected. So a second file holds
 //!
 //! - the cluster and the member, and a nonce that the store holds too: the two files
@@ -40,9 +40,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bytes of a slot: a page, so that a torn write of one leaves the other whole.
+/// Size of a slot: a page, so that a torn write of one leaves the other intact.
 const SLOT_BYTES: usize = 4096;
-/// Bytes of the file.
 const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
 /// First bytes of a slot.
 const MAGIC: &[u8; 8] = b"evkprom1";
@@ -59,20 +58,20 @@ pub struct Nonce(pub [u8; 16]);
 /// The owner of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Owner {
-    /// The cluster's name.
+    /// Name of the cluster of the store.
     pub cluster: String,
-    /// The member.
+    /// Number of the member that owns the store.
     pub member: MemberId,
 }
 
-/// The promises.
+/// Promises of this member to the other members.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Promise {
-    /// The owner.
+    /// Cluster and member that the file belongs to.
     pub owner: Owner,
-    /// The store that it belongs to.
+    /// Nonce of the store to which the file belongs.
     pub nonce: Nonce,
-    /// The store does not hold the nonce yet: an upgrade was interrupted.
+    /// The store does not have the nonce yet: an upgrade was interrupted.
     #[serde(default)]
     pub tying: bool,
     /// The store has this vote, or a later one.
@@ -84,7 +83,7 @@ pub struct Promise {
     /// No start of the engine had a higher number.
     #[serde(default)]
     pub starts: u64,
-    /// The newest version that this node accepted.
+    /// Newest version that this node accepted.
     #[serde(default)]
     pub accepted: Option<VersionId>,
     /// Sequence number: the slot with the larger one is newer.
@@ -93,8 +92,8 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Takes note of what is durable in the store now; whether anything changed, and
-    /// whether it has to be synced before somebody learns of it.
+    /// Raises the promise to what is durable in the store now. Returns whether anything
+    /// changed, and whether the file must be synced before anyone learns of it.
     fn raise(&mut self, ops: &[Op]) -> (bool, bool) {
         let before = self.clone();
         let mut sync = false;
@@ -119,7 +118,6 @@ impl Promise {
     }
 }
 
-/// The open file.
 #[derive(Debug)]
 pub(super) struct Keeper {
     file: Backlog,
@@ -129,7 +127,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Makes a new file with this promise. On a disk the file itself was made before.
+    /// Creates a file with this promise. On a disk the file itself already exists.
     pub(super) fn make(file: Backlog, promise: Promise) -> io::Result<Keeper> {
         let mut keeper = Keeper {
             file,
@@ -142,8 +140,8 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Reads the file; None where there is no promise in it: it is empty, torn or not
-    /// one of ours.
+    /// Reads the file; None if it contains no promise: it is empty, torn or of another
+    /// kind.
     pub(super) fn read(file: Backlog) -> io::Result<Option<Keeper>> {
         let bytes = usize::try_from(file.len()?.min(FILE_BYTES)).unwrap_or(0);
         let mut image = vec![0; bytes];
@@ -157,7 +155,6 @@ impl Keeper {
         }))
     }
 
-    /// Returns the promises.
     pub(super) fn promise(&self) -> &Promise {
         &self.promise
     }
@@ -186,7 +183,7 @@ impl Keeper {
         }
     }
 
-    /// Changes what is promised besides the store's content, and syncs.
+    /// Changes a promise other than the store's content, and syncs.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Promise)) -> io::Result<()> {
         let before = self.promise.clone();
         change(&mut self.promise);
@@ -201,7 +198,7 @@ impl Keeper {
         self.file.flush()
     }
 
-    /// Nobody writes now: what is not synced is.
+    /// Syncs outstanding writes while nothing is being written.
     pub(super) fn idle(&mut self) -> io::Result<()> {
         if self.unsynced > 0 {
             self.file.sync_data()?;
@@ -279,8 +276,8 @@ pub(super) fn open(path: &Path) -> io::Result<Option<Backlog>> {
     }
 }
 
-/// Makes a promise file in place of what was there. All its blocks are written, so that
-/// a disk that is full later has room for what is promised then.
+/// Creates a promise file in place of the previous one. All its blocks are written, so
+/// that later promises fit even if the disk is full.
 pub(super) fn make(path: &Path) -> io::Result<Backlog> {
     durable::write(path, &[0; FILE_BYTES as usize])?;
     let file = OpenOptions::new()

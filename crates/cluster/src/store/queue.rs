@@ -1,29 +1,27 @@
-//! The queue of the writing thread. Operations that may wait do not wake it: a thread
-//! that wakes for nothing costs as much as one that writes.
+//! Queue of the writer thread. Deferrable operations do not wake it: a needless wake-up
+//! costs as much as one with a write.
 
 use crate::store::writer::{Job, newest_committed};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes of one batch; a single job may be larger.
+/// Largest size of a batch, bytes; a single job may be larger.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Jobs of one batch.
+/// Largest number of jobs in a batch.
 const BATCH_JOBS_MAX: usize = 256;
-/// After so long without a write, what may wait is written by itself.
+/// Time without a write after which deferred changes are written by themselves.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The next task.
+/// Next work of the writer.
 pub(super) enum NextJobs {
-    /// To write these together.
     Batch(Vec<Job>),
-    /// Nobody has written for a while: what waits for others waits no more.
+    /// No write came for a while: deferred changes no longer wait for others.
     Quiet(Vec<Job>),
-    /// Nobody will ask any more: these are the last.
+    /// The store was closed: these are the last jobs.
     Over(Vec<Job>),
 }
 
-/// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
@@ -33,13 +31,12 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    /// Jobs among them that do not wait for others.
+    /// Number of jobs that are not deferrable.
     pressing: usize,
-    /// The writer sleeps until there is anything at all.
+    /// The writer sleeps until any job arrives.
     idle: bool,
-    /// Nobody asks any more.
+    /// No more jobs will be added.
     over: bool,
-    /// Nobody writes any more.
     closed: bool,
 }
 
@@ -48,7 +45,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a job behind the others; gives it back where nobody writes any more.
+    /// Adds a job; returns it if the writer has ended.
     pub(super) fn push(&self, job: Job) -> Result<(), Job> {
         let mut waiting = self.lock();
         if waiting.closed || waiting.over {
@@ -56,8 +53,8 @@ impl Queue {
         }
         let lazy = job.lazy;
         if lazy && let Some(last) = waiting.jobs.back_mut().filter(|last| last.lazy) {
-            // Between two writes there is at most one that waits for the second. Who
-            // asks for such a thing is not told of it.
+            // At most one deferrable job waits between two writes; others are merged into it.
+            // Their callers are not notified.
             last.ops.extend(job.ops);
             newest_committed(&mut last.ops);
         } else {
@@ -72,13 +69,13 @@ impl Queue {
         Ok(())
     }
 
-    /// Nobody asks any more: what was asked for is done, and then the writer ends.
+    /// Ends the queue: the writer finishes all jobs, and then ends.
     pub(super) fn end(&self) {
         self.lock().over = true;
         self.wake.notify_one();
     }
 
-    /// Nobody writes any more; gives back what was not done.
+    /// Closes the queue because the writer ended. Returns the unfinished jobs.
     pub(super) fn close(&self) -> VecDeque<Job> {
         let mut waiting = self.lock();
         waiting.closed = true;
@@ -86,21 +83,20 @@ impl Queue {
         std::mem::take(&mut waiting.jobs)
     }
 
-    /// Waits for this time, less if nobody asks any more or `until` is true after
-    /// [`Queue::wake`]; returns whether nobody asks any more.
+    /// Sleeps for this time, less if the queue ends or `until` is true after
+    /// [`Queue::wake`]. Returns whether the queue ended.
     pub(super) fn rest(&self, time: Duration, until: impl Fn() -> bool) -> bool {
         let waits = |waiting: &mut Waiting| !waiting.over && !until();
         let rested = self.wake.wait_timeout_while(self.lock(), time, waits);
         rested.unwrap_or_else(PoisonError::into_inner).0.over
     }
 
-    /// Wakes the writer.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Waits for something to do. The writer says whether it keeps changes that wait for
-    /// others itself: when all is quiet, they too wait no more.
+    /// Waits for work. `keeps`: the writer itself has deferred changes, which are also
+    /// written when no writes come.
     pub(super) fn next(&self, keeps: bool) -> NextJobs {
         let mut waiting = self.lock();
         let mut until = Some(Instant::now() + QUIET);
@@ -219,7 +215,7 @@ mod tests {
         let next = told.recv_timeout(PATIENCE);
         assert!(matches!(next, Ok(NextJobs::Quiet(ref jobs)) if jobs.len() == 1));
         assert!(began.elapsed() > QUIET / 2);
-        // By now it sleeps for as long as nobody asks for anything.
+        // The writer now sleeps until a job arrives.
         let nothing = told.recv_timeout(QUIET * 2);
         assert!(matches!(nothing, Err(RecvTimeoutError::Timeout)));
         push(&queue, true);

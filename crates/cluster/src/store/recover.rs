@@ -1,4 +1,4 @@
-//! A member that has lost the others for good goes on alone.
+//! Recovery of a member that has lost the others for good and continues alone.
 
 use crate::log::{Entry, LogId, Vote};
 use crate::member::MemberId;
@@ -11,20 +11,20 @@ use part::codec;
 use part::lock;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The start of a recovery without the other members.
+/// Log positions at a recovery without the other members.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
-    /// The last entry that was known to be agreed on.
+    /// Last entry that was known to be committed.
     pub agreed: Option<u64>,
-    /// The last entry that is here: what stands between the two may never have been
-    /// agreed on, and counts from now on.
+    /// Last entry of this member. The entries between the two may never have been
+    /// committed, and count as committed from now on.
     pub last: Option<u64>,
 }
 
 impl Store {
-    /// Writes, with no engine on the store, that this member alone is the cluster. Of
-    /// all that the others agreed on without it nothing is here, and they must not
-    /// come back as what they were: the warning is the caller's.
+    /// Makes this member alone the cluster, while no engine uses the store. Everything
+    /// that the others committed without it is lost, and they must not return as the
+    /// members that they were. The caller must warn of that.
     pub fn rewrite_membership(&self, alone: MemberId) -> Result<Recovered, StoreError> {
         let (last, committed, vote) = {
             let book = lock(&self.book);

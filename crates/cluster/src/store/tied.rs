@@ -1,9 +1,10 @@
-//! A store with its promise file: opened together, and refused where they do not fit.
+//! A store with its promise file: opened together, and refused if they do not match.
 //!
-//! [`Opened::Lost`] says that the store no longer has what this member promised. Nothing
-//! of it is used then: the caller sets it aside and makes a new one ([`Store::renew`]),
-//! with which the member does not vote, does not lead and acknowledges nothing until the
-//! others have removed it and taken it in again (`raft/rejoin.rs`).
+//! [`Opened::Lost`] means that the store no longer has what this member promised.
+//! Nothing of it is used then: the caller sets it aside and creates a new one
+//! ([`Store::renew`]). With that, the member does not vote, does not lead and
+//! acknowledges nothing until the others have removed it and admitted it again
+//! (`raft/rejoin.rs`).
 
 use crate::command::VersionId;
 use crate::log::{LogId, Vote};
@@ -20,7 +21,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The owner of a store, and its promise file.
+/// Owner of a store, and the nonce of its promise file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct OwnerRecord {
     owner: Owner,
@@ -37,7 +38,7 @@ pub enum Opened {
 
 /// Location of a promise file.
 pub enum PromiseLocation<'p> {
-    /// On a disk.
+    /// Path of a file on disk.
     Path(&'p Path),
     /// In another backend, for simulations.
     Backend(Box<dyn Fn() -> Box<dyn StorageBackend> + 'p>),
@@ -55,7 +56,7 @@ impl PromiseLocation<'_> {
         let empty = file.len()? == 0;
         Ok(match Keeper::read(file)? {
             Some(keeper) => PromiseFile::Promise(keeper),
-            // In simulations a file that is not there is an empty one.
+            // In simulations a missing file is represented by an empty one.
             None if empty && matches!(self, PromiseLocation::Backend(_)) => PromiseFile::None,
             None => PromiseFile::Damaged,
         })
@@ -77,17 +78,17 @@ enum PromiseFile {
 }
 
 impl Store {
-    /// Opens the store of a member with its promise file. A store of the format before
-    /// there were promise files gets one; it is taken as it is.
+    /// Opens the store of a member with its promise file. A store of the format without
+    /// promise files gets one, and its contents are accepted as they are.
     ///
     /// # Errors
-    /// What passes by itself or needs an operator: the disk fails, another process has
-    /// the store, a newer program wrote it.
+    /// Returns errors that are temporary or need an operator: the disk fails, another
+    /// process has the store, a newer program wrote it.
     pub fn open_tied(path: &Path, at: &Path, owner: &Owner) -> Result<Opened, StoreError> {
         if !path.try_exists().map_err(|error| io_error(path, error))? {
             return Ok(Opened::Lost(Loss::Missing));
         }
-        // What makes a new one of an empty file is not to be asked about it.
+        // redb would create a new database in an empty file, so the size is checked first.
         let empty = std::fs::metadata(path).map_err(|error| io_error(path, error))?;
         if empty.len() == 0 {
             return Ok(Opened::Lost(Loss::Empty));
@@ -124,7 +125,7 @@ impl Store {
             }
             (None, PromiseFile::Promise(_)) => return Ok(Opened::Lost(Loss::Untied)),
             (None, PromiseFile::None) => {
-                // An upgrade. What has nothing at all has lost it: joining and founding
+                // An upgrade. A store with no content at all has lost it: joining and founding
                 // tie their stores themselves.
                 if self.vote().is_none() && self.end().is_none() {
                     return Ok(Opened::Lost(Loss::Empty));
@@ -141,7 +142,7 @@ impl Store {
                 nonce: keeper.promise().nonce,
             })?;
         }
-        // What a power cut took of the promise file is known again now.
+        // Restores what a power cut removed from the promise file.
         let (starts, vote, end) = (self.starts(), self.vote(), self.end());
         keeper
             .change(|promise| {
@@ -155,9 +156,9 @@ impl Store {
         Ok(Opened::Whole(self))
     }
 
-    /// Ties a new, empty store to a new promise file. With a loss, the store is of a
-    /// member that lost another one: what was promised of starts and versions stays
-    /// promised, and the member has to be taken in anew.
+    /// Ties a new, empty store to a new promise file. With a loss, the store replaces a
+    /// lost one: promises about starts and versions remain, and the others must admit the
+    /// member again.
     pub fn renew(
         mut self,
         at: &PromiseLocation<'_>,
@@ -198,7 +199,7 @@ impl Store {
         Ok(self)
     }
 
-    /// Leaves what a crash between the two steps of an upgrade leaves.
+    /// Simulates a crash between the two steps of an upgrade.
     #[cfg(test)]
     pub(super) fn stop_in_the_middle_of_an_upgrade(&self, at: &PromiseLocation<'_>, owner: &Owner) {
         drop(at.make(upgrading(owner).unwrap()).unwrap());
@@ -210,7 +211,7 @@ impl Store {
         self.promises = Some(keeper);
     }
 
-    /// The last entry that is here, in the log or in the snapshot.
+    /// Returns the last entry of the log or the snapshot.
     fn end(&self) -> Option<LogId> {
         let book = lock(&self.book);
         let snapshot = book.snapshot.as_ref().and_then(|meta| meta.last_log_id);
@@ -231,12 +232,14 @@ impl Store {
         io_error(&self.disk.path().with_file_name("promise"), error)
     }
 
-    /// Why this member has to be taken in anew, in words; None: it takes part.
+    /// Returns the reason why the others must admit this member again, as text; None: it
+    /// takes part.
     pub fn lost(&self) -> Option<String> {
         lock(&self.book).lost.clone()
     }
 
-    /// The member was taken in anew; `done` is told when that is on disk.
+    /// Records that the others admitted this member again; `done` is called when that is
+    /// on disk.
     pub fn found_again(&self, starts: u64, done: Done) {
         {
             let mut book = lock(&self.book);
@@ -246,7 +249,7 @@ impl Store {
         self.write(vec![Op::Starts(starts), Op::Found], true, 0, done);
     }
 
-    /// Promises that this node accepted a version: on disk when it returns.
+    /// Promises that this node accepted a version. The promise is on disk on return.
     pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
         let Some(promises) = &self.promises else {
             return Ok(());
@@ -257,20 +260,20 @@ impl Store {
             .map_err(|error| self.promise_error(error))
     }
 
-    /// The newest version that this node promised to have accepted.
+    /// Returns the newest version that this node promised to have accepted.
     pub fn accepted_before(&self) -> Option<VersionId> {
         let keeper = self.promises.as_ref()?.lock();
         let keeper = keeper.unwrap_or_else(PoisonError::into_inner);
         keeper.promise().accepted
     }
 
-    /// Another member knows of a promise that this store does not have: from its next
-    /// start on it counts as lost.
+    /// Records that another member knows of a promise that this store does not have: from
+    /// its next start on it counts as lost.
     pub fn condemn(&self, done: Done) {
         self.write(vec![Op::Condemn], true, 0, done);
     }
 
-    /// How often an engine was started.
+    /// Returns how often an engine was started.
     pub fn starts(&self) -> u64 {
         lock(&self.book).starts
     }
@@ -283,7 +286,7 @@ fn io_error(path: &Path, error: io::Error) -> StoreError {
     }
 }
 
-/// The promise of a store that does not know of it yet.
+/// Returns the promise for a store that has no promise file yet.
 fn upgrading(owner: &Owner) -> Result<Promise, StoreError> {
     Ok(Promise {
         owner: owner.clone(),

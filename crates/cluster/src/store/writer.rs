@@ -1,10 +1,10 @@
 //! The writer: a thread that merges waiting writes, so that a batch needs one fsync and
 //! no other thread waits for the disk. In simulations the caller writes.
 //!
-//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch waits, and
-//! with it all that comes later: nothing is acknowledged before it is stored, and reads go on.
-//! That is so once the store is patient ([`Patience`]): at a start and at the end of a role a
-//! refused write is an error.
+//! If the disk refuses a batch (it is full, read-only, or returns errors), the batch
+//! waits, and with it everything later: nothing is acknowledged before it is stored,
+//! and reads continue. The store must be patient for that ([`Patience`]): during the
+//! start and the end of a role a refused write is an error.
 
 use crate::store::Metadata;
 use crate::store::busy::{Access, Busy};
@@ -19,31 +19,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Writes of entries alone that leave out how far is agreed on, before one takes it
-/// along: it stands elsewhere in the file, and every place costs time.
+/// Number of writes of entries alone that omit the commit index before one includes it.
+/// The commit index is elsewhere in the file, and each position costs time.
 pub(super) const COMMITTED_EVERY: u32 = 16;
 
-/// How often a refused write is tried again.
+/// Interval between retries of a refused write.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
-/// Told when a job is done.
+/// Callback for the end of a job.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// Changes that belong together.
+/// Changes that are written together.
 pub(super) struct Job {
     pub(super) ops: Vec<Op>,
-    /// They are to be on disk before `done` is told.
+    /// The changes must be on disk before `done` is called.
     pub(super) durable: bool,
-    /// They may wait for others, in their order; `done` is not told of them.
+    /// The changes may be deferred and written with later ones, in order; `done` does not
+    /// report on them.
     pub(super) lazy: bool,
     pub(super) bytes: usize,
     pub(super) done: Done,
 }
 
-/// Something to read.
+/// Closure that reads from the disk.
 type Look = Box<dyn FnOnce(&Disk) + Send>;
 
-/// The promise file, once the store is tied to one.
+/// Promise file, once the store is tied to one.
 type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
 /// The threads that do the work.
@@ -54,7 +55,7 @@ pub(super) enum Executor {
     Threads(Threads),
 }
 
-/// The threads. They end when this does, with all done that was asked for.
+/// The threads. They end when this value is dropped, after all requested work.
 pub(super) struct Threads {
     write: Arc<Queue>,
     read: Option<Sender<Look>>,
@@ -69,7 +70,7 @@ impl Drop for Threads {
         self.write.end();
         self.read = None;
         for handle in self.handles.drain(..) {
-            // The last handle of a store may be one that a thread of it had.
+            // A thread of the store itself may drop the last handle, and cannot join itself.
             if handle.thread().id() != thread::current().id() {
                 let _ = handle.join();
             }
@@ -120,7 +121,7 @@ impl Executor {
         }))
     }
 
-    /// From now on what is written is promised.
+    /// Records all later writes in the promise file.
     pub(super) fn keep_promises(&self, keeper: Arc<Mutex<Keeper>>) {
         let promises = match self {
             Executor::Inline(writer) => {
@@ -156,7 +157,7 @@ impl Executor {
         }
     }
 
-    /// From now on a refused write waits for the disk, or fails.
+    /// Selects whether a refused write waits for the disk or fails.
     pub(super) fn be_patient(&self, waits: bool) {
         self.patience().set(waits);
         match self {
@@ -165,12 +166,12 @@ impl Executor {
         }
     }
 
-    /// Why the disk refuses what is to be written, if it does.
+    /// Returns why the disk refuses writes, if it does.
     pub(super) fn refused(&self) -> Option<StoreError> {
         self.patience().refused()
     }
 
-    /// Where the caller writes: tries what the disk refused.
+    /// Retries refused writes if the caller writes.
     pub(super) fn try_again(&self) {
         if let Executor::Inline(writer) = self {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +184,7 @@ impl Executor {
         }
     }
 
-    /// How long what the disk is at is under way, or refused.
+    /// Returns how long the disk's current operation has been running or refused.
     pub(super) fn busy_for(&self) -> Duration {
         match self {
             Executor::Inline(_) => Duration::ZERO,
@@ -207,7 +208,8 @@ impl Executor {
     }
 }
 
-/// When the thread that writes ends, in whatever way, nobody waits for it in vain.
+/// Fails the waiting jobs when the writer thread ends in any way, so that no caller
+/// waits forever.
 struct Refuses<'q>(&'q Queue);
 
 impl Drop for Refuses<'_> {
@@ -218,26 +220,22 @@ impl Drop for Refuses<'_> {
     }
 }
 
-/// How far a batch is. What each step wrote is on disk before the next one.
+/// Step of a batch. Each step is on disk before the next one begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     Begun,
-    /// The promise is lowered.
     Lowered,
-    /// The store is written.
     Stored,
-    /// The promise is raised.
     Promised,
 }
 
-/// What became of a batch.
 enum Progress {
     Through,
-    /// The disk refuses it for this reason: it may be tried again.
+    /// The disk refuses the batch for this reason: it may be retried.
     Refused(StoreError),
 }
 
-/// A batch, and who hears of its end.
+/// A batch, and the callbacks for its end.
 struct Batch {
     ops: Vec<Op>,
     durable: bool,
@@ -245,22 +243,21 @@ struct Batch {
     step: Step,
 }
 
-/// Writes batches.
 pub(super) struct Writer {
     disk: Arc<Disk>,
     book: Arc<Mutex<Metadata>>,
     busy: Arc<Busy>,
     patience: Arc<Patience>,
     promises: Promises,
-    /// Changes that wait for others, the first of all.
+    /// Deferred changes, the oldest first.
     lazy: Vec<Op>,
-    /// Writes that left them out.
+    /// Number of writes that omitted the deferred changes.
     left_out: u32,
-    /// A write failed: what follows it cannot be written either.
+    /// Error of a failed write: what follows it cannot be written either.
     failed: Option<StoreError>,
-    /// The batch that the disk refuses.
+    /// Batch that the disk refuses.
     stuck: Option<Batch>,
-    /// Where the caller writes: what came since.
+    /// Jobs that arrived while a batch was refused, if the caller writes.
     behind: Option<Vec<Job>>,
 }
 
@@ -305,13 +302,13 @@ impl Writer {
         }
     }
 
-    /// It keeps changes that it can still write.
+    /// Returns whether deferred changes remain that can still be written.
     fn keeps(&self) -> bool {
         !self.lazy.is_empty() && self.failed.is_none()
     }
 
-    /// Nobody writes: what is known to be agreed on goes to disk by itself, so that a
-    /// restart begins where it was.
+    /// Writes the commit index by itself while nothing else is written, so that a restart
+    /// begins at the last commit.
     fn quiet(&mut self) {
         if self.stuck.is_some() {
             return;
@@ -330,8 +327,8 @@ impl Writer {
         }
     }
 
-    /// Leaves how far is agreed on for later, where nothing else than entries is
-    /// written, and not too often. What is written otherwise may depend on it.
+    /// Defers the commit index if the batch only has entries, and not too often. Other
+    /// changes may depend on it.
     fn leave_out(&mut self, ops: &mut Vec<Op>) {
         let is_committed = |op: &Op| matches!(op, Op::Committed(_));
         let entries = |op: &Op| matches!(op, Op::Append { .. });
@@ -347,8 +344,8 @@ impl Writer {
         }
     }
 
-    /// Takes a batch as far as the disk lets it. The store first, then the promise: a store
-    /// that is whole is never behind it.
+    /// Writes a batch as far as the disk permits. The store is written first, then the
+    /// promise: an intact store is never behind the promise.
     fn write(&self, batch: &mut Batch) -> Result<Progress, StoreError> {
         loop {
             let flushed = match batch.step {
@@ -379,14 +376,14 @@ impl Writer {
         }
     }
 
-    /// Tries what the disk refused once more; if it is not to wait, it fails.
+    /// Retries the refused batch. If the store is no longer patient, the batch fails.
     fn try_again(&mut self) {
         if let Some(batch) = self.stuck.take() {
             self.go_on(batch);
         }
     }
 
-    /// Takes a batch on. It is through, it waits for the disk, or it failed.
+    /// Continues a batch: it completes, waits for the disk, or fails.
     fn go_on(&mut self, mut batch: Batch) {
         let written = match &self.failed {
             Some(error) => Err(error.clone()),
@@ -442,7 +439,7 @@ impl Writer {
         for job in jobs {
             durable |= job.durable;
             lazy &= job.lazy;
-            // Who asks for nothing asks for what was asked for before.
+            // A job without changes is a sync: it waits for everything requested before.
             all |= !job.lazy && job.ops.is_empty();
             ops.extend(job.ops);
             dones.push(job.done);
@@ -467,8 +464,8 @@ impl Writer {
     }
 }
 
-/// Of what is known to be agreed on only the last counts, where it stands: behind the
-/// entries that it is about.
+/// Keeps only the last commit index, at its position: behind the entries that it
+/// covers.
 pub(super) fn newest_committed(ops: &mut Vec<Op>) {
     let last = ops.iter().rposition(|op| matches!(op, Op::Committed(_)));
     let mut place = 0;

@@ -1,6 +1,6 @@
-//! Connections that come. Before somebody is known it may send little, for a short
-//! time, and only so many may be there at once; addresses of members have places of
-//! their own, so that strangers do not keep them out.
+//! Incoming connections. Until a peer is authenticated it may send little, for a short
+//! time, and the number of such peers is limited. Addresses of members have slots of
+//! their own, so that strangers cannot keep them out.
 
 use super::Binding;
 use super::counters::count;
@@ -28,15 +28,15 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// Strangers at once, from addresses that no member has.
+/// Largest number of strangers at once, from addresses that no member has.
 pub(crate) const STRANGERS_MAX: usize = 64;
 /// Limit of strangers from one address.
 pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
-/// Connections that are not known yet from one address that a member has.
+/// Largest number of unauthenticated connections from one member's address.
 pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
 /// Most bytes that an unauthenticated peer may send.
 pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
-/// Questions of somebody with a token.
+/// Largest number of requests of a joiner.
 const JOIN_QUESTIONS_MAX: usize = 2;
 /// After a failure to accept, as when descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 /// A connection of an unknown peer.
 type StrangerSlot = Place<IpAddr>;
 
-/// A stream of which only so much is read, until that is lifted.
+/// A stream whose readable bytes are limited until the limit is lifted.
 struct Rationed<S> {
     stream: S,
     left: Arc<AtomicUsize>,
@@ -96,7 +96,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rationed<S> {
     }
 }
 
-/// The key by which a stranger is counted: of IPv6 its network of 64 bits, in which one machine chooses its addresses.
+/// Returns the key by which a stranger is counted. For IPv6 it is the /64 network, in
+/// which one machine chooses its addresses.
 fn stranger_network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
@@ -112,7 +113,7 @@ impl<N: Network> WireState<N> {
             loop {
                 match shared.network.accept(&listener).await {
                     Ok((stream, from)) => shared.arrived(stream, from),
-                    // It went before it was taken.
+                    // The peer closed the connection before it was accepted.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         count(&shared.counters.accept_failed);
@@ -253,12 +254,13 @@ impl<N: Network> WireState<N> {
             hello.member,
             from.ip()
         ));
-        // It may be gone already.
+        // The peer may have gone already.
         let _ = timeout(limit, say_goodbye(stream, Goodbye::Refused(why))).await;
         None
     }
 
-    /// Somebody with a token: whether it is known, and to be taken in.
+    /// Serves a client that joins with a token: checks whether the token is known and
+    /// admits the client.
     async fn joining<S: Pipe>(&self, mut stream: TlsStream<S>, from: SocketAddr) {
         count(&self.counters.joins);
         let limit = self.timing().handshake;
@@ -270,7 +272,7 @@ impl<N: Network> WireState<N> {
         for turn in 0..JOIN_QUESTIONS_MAX {
             let asked = timeout(limit, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await;
             let Ok(Ok((Frame::Ask, bytes))) = asked else {
-                // After the first answer it may have heard all that it wants.
+                // After the first response the joiner may have all that it needs.
                 if turn == 0 {
                     count(&self.counters.handshakes_failed);
                 }
@@ -288,7 +290,7 @@ impl<N: Network> WireState<N> {
                 }
             };
             let said = write_frame(&mut stream, Frame::Answer, &answer);
-            // Who is gone asks again, with the key that it showed.
+            // A joiner that has gone repeats its request with the key that it presented.
             if !matches!(timeout(limit, said).await, Ok(Ok(()))) || last {
                 return;
             }

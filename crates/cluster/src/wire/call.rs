@@ -1,5 +1,6 @@
-//! A question to a member: sent on the best way, sent again on the next best when no
-//! answer comes soon. The first answer wins; the other side handles it once.
+//! A request to a member: sent on the best route, and again on the next best if no
+//! response comes soon. The first response wins, and the other side handles the request
+//! once.
 
 use super::counters::count;
 use super::failure::CallError;
@@ -16,9 +17,9 @@ use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Ways that one question is sent on.
+/// Largest number of routes on which one request is sent.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
-/// A large question takes longer: so many times what a small one is waited for.
+/// Factor by which the timeout of a large request exceeds that of a small one.
 const LARGE_PATIENCE: u32 = 8;
 
 /// The paths that were tried for a request.
@@ -26,13 +27,13 @@ const LARGE_PATIENCE: u32 = 8;
 pub(crate) struct Tried {
     pub(crate) links: Vec<u64>,
     pub(crate) ways: Vec<PathKind>,
-    /// Only on connections with this run of the other process: a question that must not
-    /// be handled twice is not asked of another one.
+    /// Sends only to this run of the member's process: a request that must not be handled
+    /// twice is not sent to another run.
     pub(crate) run: Option<u64>,
 }
 
 impl Service {
-    /// Handling a question once more does no harm.
+    /// Returns whether a request may be handled more than once.
     fn repeatable(self) -> bool {
         matches!(self, Service::Raft | Service::Gossip)
     }
@@ -51,7 +52,7 @@ impl<N: Network> WireState<N> {
             .await
     }
 
-    /// As [`Self::call`], for a service given by its code.
+    /// Sends a request like [`Self::call`], to a service given by its code.
     pub(crate) async fn call_code(
         &self,
         to: MemberId,

@@ -2,34 +2,33 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters since the start, which tests look at.
+/// Counters since the start, for tests.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Strangers that were refused before a word: too many at once.
+    /// Strangers that were refused immediately because there were too many.
     pub(crate) crowded: AtomicU64,
-    /// Handshakes that did not end in time, or had no sense.
+    /// Handshakes that timed out or were invalid.
     pub(crate) handshakes_failed: AtomicU64,
-    /// Certificates of another authority, on either side.
+    /// Certificates of another CA, on either side.
     pub(crate) foreign: AtomicU64,
-    /// Members that are none any more, or not the one they say, refused.
+    /// Refused peers that are no longer members, or are not the member that they claim to
+    /// be.
     pub(crate) refused: AtomicU64,
-    /// Calls that were sent again on another way.
+    /// Calls that were repeated on another route.
     pub(crate) sent_again: AtomicU64,
-    /// Questions that came twice and were handled once.
+    /// Requests that arrived twice and were handled once.
     pub(crate) repeated: AtomicU64,
-    /// Questions that were refused: more at once than a member may ask.
+    /// Requests that were refused because the member had too many outstanding.
     pub(crate) overloaded: AtomicU64,
-    /// Connections that were ended for what came on them.
+    /// Connections that were closed for a protocol error.
     pub(crate) broken_rules: AtomicU64,
-    /// Times that the listener could not accept: descriptors ran out.
+    /// Failures to accept because no file descriptors were left.
     pub(crate) accept_failed: AtomicU64,
-    /// Tunnels that were carried for others.
+    /// Tunnels that were carried for other members.
     pub(crate) tunnels: AtomicU64,
-    /// Somebody asked to join.
     pub(crate) joins: AtomicU64,
 }
 
-/// One more.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }

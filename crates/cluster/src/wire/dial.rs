@@ -1,5 +1,6 @@
-//! Connections that this member makes: to every other one, and through third ones.
-//! Each is made again when it ends, after a pause that grows with failures.
+//! Connections that this member opens: to every other member, directly and through
+//! third members. Each is opened again when it ends, after a pause that grows with
+//! failures.
 
 use super::counters::count;
 use super::greeting::{Goodbye, Hello, Pipe, Ungreeted, hear_hello, say_goodbye, say_hello};
@@ -21,23 +22,21 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A connection that lived for so long was a good one: the next is tried at once.
+/// Lifetime after which a connection counts as successful: the next attempt follows at
+/// once.
 const GOOD_LIFE: Duration = Duration::from_secs(2);
-/// Addresses of one member that are tried.
+/// Largest number of addresses of one member that are tried.
 const ADDRESSES_MAX: usize = 8;
 
-/// Why somebody was not reached.
+/// Reason why a member was not reached.
 #[derive(Debug)]
 pub(crate) enum Unreached {
-    /// The list of members has it no more.
+    /// The list of members no longer contains it.
     NoMember,
-    /// The connection failed.
     Dial(io::Error),
-    /// It connected, and nothing came.
+    /// The connection was accepted, and nothing was received.
     Mute,
-    /// TLS failed.
     Tls(io::Error),
-    /// The greeting failed.
     Ungreeted(Ungreeted),
     /// The peer is not the expected member, or not trusted.
     Refused(Refused),
@@ -73,7 +72,8 @@ impl From<Ungreeted> for Unreached {
     }
 }
 
-/// The other side's certificate has a flaw that this side sees (and not the network).
+/// Returns whether this side rejected the other side's certificate (and the network did
+/// not fail).
 pub(crate) fn is_foreign(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(
@@ -83,7 +83,7 @@ pub(crate) fn is_foreign(error: &io::Error) -> bool {
 }
 
 impl<N: Network> WireState<N> {
-    /// Keeps one connection to a member.
+    /// Keeps one connection to a member open.
     pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: PathKind) -> AbortHandle {
         let shared = Arc::clone(self);
         self.spawn(async move {
@@ -105,7 +105,7 @@ impl<N: Network> WireState<N> {
         })
     }
 
-    /// Makes one connection and carries it until it ends.
+    /// Opens one connection and serves it until it ends.
     async fn reach(self: &Arc<Self>, to: MemberId, way: PathKind) -> Result<Ended, Unreached> {
         let (pipe, through): (Box<dyn Pipe>, _) = match way {
             PathKind::Direct => (Box::new(self.connect(to).await?), None),
@@ -131,7 +131,7 @@ impl<N: Network> WireState<N> {
         Ok(self.carry(bearing, Box::new(pipe)).await)
     }
 
-    /// TCP to one of a member's addresses.
+    /// Opens a TCP connection to one of a member's addresses.
     pub(crate) async fn connect(&self, to: MemberId) -> Result<N::Stream, Unreached> {
         let member = self.member(to).ok_or(Unreached::NoMember)?;
         let mut last = Unreached::NoMember;
@@ -145,7 +145,7 @@ impl<N: Network> WireState<N> {
         Err(last)
     }
 
-    /// TLS with a member.
+    /// Performs the TLS handshake with a member.
     pub(crate) async fn shake_hands<S: Pipe>(
         &self,
         tls: Arc<ClientConfig>,
@@ -162,7 +162,7 @@ impl<N: Network> WireState<N> {
         }
     }
 
-    /// The first words, and whether this is the one that was dialed.
+    /// Exchanges the hello messages, and checks that this is the dialed member.
     pub(crate) async fn greet<S: Pipe>(
         &self,
         pipe: &mut TlsStream<S>,
@@ -173,7 +173,7 @@ impl<N: Network> WireState<N> {
         let limit = self.timing().handshake;
         if let Err(why) = self.trust().judge(&certificate, to) {
             count(&self.counters.refused);
-            // It may be gone already.
+            // The peer may have gone already.
             let _ = timeout(limit, say_goodbye(pipe, Goodbye::Refused(why))).await;
             return Err(Unreached::Refused(why));
         }
@@ -218,7 +218,7 @@ impl<N: Network> WireState<N> {
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::Refused(why))) => {
                 self.refused_by(to, *why);
             }
-            // Ways that do not lead anywhere are what paths() tells.
+            // Unreachable routes are reported by paths().
             _ => {}
         }
     }
@@ -231,7 +231,8 @@ pub(crate) fn peer_certificate<S>(stream: &TlsStream<S>) -> Option<Vec<u8>> {
     Some(first.to_vec())
 }
 
-/// Between half and the whole of a pause: two who lost each other do not keep meeting.
+/// Returns a random time between half and the whole of a pause, so that two members
+/// that lost each other do not keep colliding.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     let mut random = [0];
     // Without random bytes there is no jitter.

@@ -1,9 +1,9 @@
-//! Why a question has no answer.
+//! Errors of requests to members.
 
 use crate::member::MemberId;
 use crate::raft::transport;
 
-/// Why there is no answer.
+/// Reason why a request has no response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no such member.
@@ -12,21 +12,21 @@ pub enum CallError {
     /// No path leads to the member: the request was not sent.
     #[error("member {0} is not reachable")]
     Unreachable(MemberId),
-    /// The time ran out. It may have been seen.
+    /// The request timed out. The member may have received it.
     #[error("member {0} did not respond in time")]
     TimedOut(MemberId),
-    /// All connections ended while it was waited for. It may have been seen.
+    /// All connections ended during the request. The member may have received it.
     #[error("the connections to member {0} ended before its reply")]
     Broken(MemberId),
     /// The member is overloaded; it did not process the request.
     #[error("member {0} is overloaded")]
     Overloaded(MemberId),
-    /// The question is larger than one may be, or than the answer may be.
+    /// The request, or its response, exceeds the largest size.
     #[error("a message of {bytes} bytes exceeds the limit of {bytes_max}")]
     TooLarge {
-        /// Its size.
+        /// Size of the message, in bytes.
         bytes: usize,
-        /// How large it may be.
+        /// Largest permitted size, in bytes.
         bytes_max: usize,
     },
 }
@@ -35,7 +35,7 @@ impl From<CallError> for transport::CallError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NoMember(_) => transport::CallError::Refused,
-            // What is too large now will be so again; nothing was sent.
+            // A message that is too large remains so; nothing was sent.
             CallError::Unreachable(_) | CallError::Overloaded(_) | CallError::TooLarge { .. } => {
                 transport::CallError::Unreachable
             }

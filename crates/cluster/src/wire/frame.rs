@@ -1,35 +1,29 @@
-//! Frames: a head of 20 bytes, and a piece of a message. Messages larger than a piece
-//! come in several frames, between which smaller ones may stand.
+//! Frames: a header of 20 bytes, and a piece of a message. Messages larger than a piece
+//! are sent in several frames, between which smaller ones may come.
 
 use std::collections::HashMap;
 
-/// Bytes of a head.
+/// Length of a frame header.
 pub(crate) const HEAD_BYTES: usize = 20;
-/// Largest piece: with its head it fits one TLS record.
+/// Largest piece: with its header it fits one TLS record.
 pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
-/// Largest message.
+/// Largest message on a connection, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// Messages of one connection that have begun and not ended.
+/// Largest number of incomplete messages on one connection.
 pub(crate) const PARTIALS_MAX: usize = 8;
 
-/// A frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Frame {
-    /// The first words of both sides.
     Hello,
     /// The last: why the connection ends.
     Goodbye,
-    /// A question.
     Ask,
-    /// Its answer.
     Answer,
-    /// It was not looked at: too much to do.
+    /// Overload: the request was not handled.
     Overloaded,
-    /// It was answered already, on another connection.
+    /// The request was already answered, on another connection.
     Repeated,
-    /// Are you there?
     Ping,
-    /// Yes.
     Pong,
 }
 
@@ -66,13 +60,11 @@ impl Frame {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Head {
     pub(crate) frame: Frame,
-    /// Of a question.
     pub(crate) service: u8,
     /// Bytes of this piece.
     pub(crate) length: u32,
     /// Bytes of the message.
     pub(crate) total: u32,
-    /// The question's number.
     pub(crate) call: u64,
 }
 
@@ -144,7 +136,6 @@ pub(crate) enum BrokenRule {
     Queue,
 }
 
-/// A whole message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Message {
     pub(crate) frame: Frame,
@@ -153,7 +144,7 @@ pub(crate) struct Message {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Puts pieces together.
+/// Reassembles messages from pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     partials: HashMap<(Frame, u64), Partial>,
@@ -168,7 +159,7 @@ struct Partial {
 }
 
 impl Assembler {
-    /// Takes a piece; returns the message that it ends.
+    /// Adds a piece; returns the message that it completes.
     pub(crate) fn take(
         &mut self,
         head: &Head,
@@ -190,7 +181,7 @@ impl Assembler {
             }
             self.announced += total;
         }
-        // Memory grows with what really came, not with what was announced.
+        // Memory grows with the received bytes, not with the announced size.
         let partial = self.partials.entry(key).or_insert_with(|| Partial {
             service: head.service,
             total,
@@ -305,7 +296,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever comes, nothing panics and what is held stays bounded.
+        /// No input panics, and the memory stays bounded.
         #[test]
         fn garbage_is_an_error_or_a_message(frames in proptest::collection::vec(
             (proptest::array::uniform20(0u8..), 0usize..64), 0..200)) {

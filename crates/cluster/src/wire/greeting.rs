@@ -1,5 +1,5 @@
-//! The first words on a connection between members, after TLS: who each is, and
-//! whether the other one believes it.
+//! Hello messages on a connection between members, after TLS: the identity of each, and
+//! whether the other one trusts it.
 
 use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head};
 use crate::authority::Refused;
@@ -12,42 +12,38 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// Largest greeting.
 pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
 
-/// Bytes both ways.
 pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
 
 /// The hello of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// Its number.
     pub(crate) member: MemberId,
     /// Random number of the run of its process.
     pub(crate) run: u64,
     /// The member that carries this connection.
     #[serde(default)]
     pub(crate) through: Option<MemberId>,
-    /// On a connection that wants to be carried: to whom.
+    /// Destination of a connection that requests a tunnel.
     #[serde(default)]
     pub(crate) carry_to: Option<MemberId>,
 }
 
-/// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Goodbye {
-    /// The other side is not believed.
+    /// The other side is not trusted.
     Refused(Refused),
-    /// Too many tunnels, or the one at the end does not answer.
+    /// There are too many tunnels, or the destination does not respond.
     NotCarried,
-    /// A newer connection takes its place.
+    /// A newer connection replaces this one.
     Replaced,
 }
 
 /// Why no hello was received.
 #[derive(Debug)]
 pub(crate) enum Ungreeted {
-    /// The connection ended.
     Io(io::Error),
-    /// The other side says why it ends it.
+    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
     /// An unknown or invalid message.
     Rule(BrokenRule),
@@ -65,7 +61,7 @@ impl From<BrokenRule> for Ungreeted {
     }
 }
 
-/// One frame that must be whole.
+/// Reads one frame, which must contain a whole message.
 pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
     bytes_max: usize,
@@ -82,7 +78,6 @@ pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
     Ok((head.frame, bytes))
 }
 
-/// Writes one frame.
 pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     frame: Frame,
@@ -102,7 +97,6 @@ pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
     stream.flush().await
 }
 
-/// Sends the hello.
 pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     hello: &Hello,

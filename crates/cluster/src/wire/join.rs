@@ -40,13 +40,12 @@ use tokio_rustls::client::TlsStream;
 
 /// Largest request to join.
 pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 8 << 10;
-/// Largest answer.
 const JOIN_ANSWER_BYTES_MAX: usize = super::frame::PIECE_BYTES_MAX;
-/// For the cluster to agree on somebody new.
+/// Timeout for the cluster to admit a new member.
 pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(20);
-/// Addresses that one joiner tries.
+/// Largest number of addresses that one joiner tries.
 const TRIED_MAX: usize = 16;
-/// Addresses of one member.
+/// Largest number of addresses of one member.
 const ADDRESSES_MAX: usize = 8;
 /// Longest name of a member.
 const NAME_BYTES_MAX: usize = 64;
@@ -55,17 +54,17 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Purpose for which the CA key is encrypted.
 const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
 
-/// A member that joins.
+/// Description of a member that joins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Newcomer {
-    /// Its name.
+    /// Name of the new member.
     pub name: String,
-    /// As what; the token must be for the same.
+    /// Kind of the joining member; the token must be for the same kind.
     pub kind: Kind,
-    /// The addresses where it will listen. If empty: the source address that the member
+    /// Addresses on which it will listen. If empty: the source address that the member
     /// sees, with [`Newcomer::port`].
     pub addresses: Vec<SocketAddr>,
-    /// The port that it will listen at.
+    /// Port on which it will listen.
     pub port: u16,
 }
 
@@ -81,42 +80,42 @@ impl Newcomer {
     }
 }
 
-/// A member that was just admitted, and all that it needs.
+/// A newly admitted member, with everything that it needs.
 #[derive(Debug)]
 pub struct Joined {
-    /// The cluster's name.
+    /// Name of the joined cluster.
     pub cluster: String,
     /// The new member, as the cluster stores it.
     pub member: Member,
-    /// All members, the new one among them.
+    /// All members, including the new one.
     pub members: Vec<Member>,
-    /// The identity that it presents to others.
+    /// Identity that it presents to others.
     pub identity: Identity,
-    /// Certificates (DER) of the cluster's authorities.
+    /// Certificates (DER) of the cluster's CAs.
     pub authorities: Vec<Vec<u8>>,
-    /// The authority itself; None on an arbiter.
+    /// The CA with its key; None on an arbiter.
     pub authority: Option<Authority>,
-    /// To what contents will be sealed for it; None on an arbiter.
+    /// Key for which contents will be encrypted; None on an arbiter.
     pub sealing: Option<SealingKey>,
 }
 
 /// The interface of the join service to the member that admits others.
 pub trait Registrar: Send + Sync {
-    /// The authority; None where its key is not (on an arbiter).
+    /// Returns the CA; None if its key is not on this member (on an arbiter).
     fn authority(&self) -> Option<Arc<Authority>>;
-    /// Certificates (DER) that stand behind what that authority signs: of newer authorities
-    /// by older ones, and its own, the last.
+    /// Returns the chain (DER) of that CA: certificates of newer CAs by older ones, then
+    /// the CA's own.
     fn chain(&self) -> Vec<Vec<u8>>;
-    /// Where nodes listen.
+    /// Returns the addresses on which nodes listen.
     fn nodes(&self) -> Vec<SocketAddr>;
     /// Returns the stored digest of an invitation, by its hint; None if there is no such
     /// invitation.
     fn invited(&self, hint: Digest) -> impl Future<Output = Option<Digest>> + Send;
-    /// All members, where this key (SPKI digest) is that of one: somebody whose answer
-    /// was lost asks again.
+    /// Returns all members if this key (SPKI digest) belongs to a member: a joiner whose
+    /// response was lost repeats its request.
     fn known(&self, key: &Digest) -> Option<Admitted>;
-    /// Has the cluster admit somebody (whose number is not given yet), and use the token
-    /// up.
+    /// Has the cluster admit a new member, whose number is not assigned yet, and use up
+    /// the token.
     fn admit(
         &self,
         token: Digest,
@@ -124,19 +123,19 @@ pub trait Registrar: Send + Sync {
     ) -> impl Future<Output = Result<Admitted, Denied>> + Send;
 }
 
-/// Somebody was admitted.
+/// Result of a successful admission.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admitted {
-    /// Its number.
+    /// Number of the new member.
     pub id: MemberId,
-    /// All members, the new one among them.
+    /// All members, including the new one.
     pub members: Vec<Member>,
 }
 
-/// Why somebody is not taken in.
+/// Reason why a joiner is not admitted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 pub enum Denied {
-    /// The token is unknown, was used, or its time has passed.
+    /// The token is unknown, used, or expired.
     #[error(
         "the token is unknown, used, or expired; create a new one with `evenkeel cluster invite`"
     )]
@@ -147,39 +146,39 @@ pub enum Denied {
              `--arbiter` one for an arbiter"
     )]
     Kind,
-    /// The proof of its key is not for this connection.
+    /// The proof of the joiner's key is not for this connection.
     #[error("the proof of the key does not belong to this connection")]
     Proof,
     /// The description of the new member is invalid.
     #[error("the join request has too many addresses, or no valid name")]
     Form,
-    /// The cluster has as many members as it may have, or one of this name.
+    /// The cluster has its largest number of members, or a member of this name.
     #[error("{words}")]
     Members {
-        /// The message.
+        /// Message about the limit or the taken name.
         words: String,
     },
-    /// No majority agrees now.
+    /// There is no majority to commit the admission now.
     #[error("the cluster has no majority and cannot add members now; try again later")]
     NoMajority,
-    /// This member cannot now.
+    /// The member lacks what it needs to admit others now.
     #[error("that member cannot add members now")]
     Unable,
 }
 
-/// Why somebody did not join.
+/// Reason why joining the cluster failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The token is for another kind of member.
     #[error("the token is for {}", command_of(*.invited))]
     Kind {
-        /// For which.
+        /// Kind of member that the token invites.
         invited: Kind,
     },
     /// No member was reached: the last failure.
     #[error("no member of the token is reachable; the last one, {address}: {error}")]
     Unreached {
-        /// Where.
+        /// Address of the contacted member.
         address: SocketAddr,
         /// The error of the system or of TLS.
         error: io::Error,
@@ -190,7 +189,7 @@ pub enum JoinError {
              since then: create a new token with `evenkeel cluster invite`. The secret was not sent to it"
     )]
     Fingerprint {
-        /// Where.
+        /// Address of the contacted member.
         address: SocketAddr,
     },
     /// The server does not know the invitation and may have been removed, or it has no CA
@@ -201,19 +200,19 @@ pub enum JoinError {
              it; create a new token with `evenkeel cluster invite`"
     )]
     Unproven {
-        /// Where.
+        /// Address of the contacted member.
         address: SocketAddr,
     },
-    /// It answers what has no sense.
+    /// The member sent a response that cannot be decoded.
     #[error("unexpected reply from {address}")]
     Malformed {
-        /// Where.
+        /// Address of the contacted member.
         address: SocketAddr,
     },
-    /// The cluster does not want it.
+    /// The cluster refused the joiner.
     #[error("{0}")]
     Denied(Denied),
-    /// Every member that answers points elsewhere.
+    /// Every member that responds refers to other members.
     #[error("no node is reachable, and only nodes can add members")]
     NoNode,
     /// A key or a certificate.
@@ -221,7 +220,7 @@ pub enum JoinError {
     Authority(#[from] AuthorityError),
 }
 
-/// A kind of member, and the command that joins it.
+/// Returns the command that joins this kind of member.
 fn command_of(invited: Kind) -> &'static str {
     match invited {
         Kind::Node => "a node: `evenkeel cluster join`",
@@ -229,19 +228,18 @@ fn command_of(invited: Kind) -> &'static str {
     }
 }
 
-/// A request.
 #[derive(Serialize, Deserialize)]
 enum JoinRequest {
-    /// Whether the invitation is known: [`Response::Proof`], or [`Response::Unknown`].
+    /// Asks whether the invitation is known. The response is [`Response::Proof`] or
+    /// [`Response::Unknown`].
     Invited(Digest),
-    /// To be taken in.
     Join(Box<Request>),
 }
 
 #[derive(Serialize, Deserialize)]
 struct Request {
-    /// Empty where the other side does not know of the invitation: it may know the key,
-    /// of somebody whose answer was lost.
+    /// Secret of the token. Empty if the other side does not know the invitation: it may
+    /// still know the key, of a joiner whose response was lost.
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     name: String,
@@ -280,8 +278,8 @@ struct Keys {
     sealing: Option<SealingKey>,
 }
 
-/// Joins with a token and new keys. Nothing is written; what is returned is to be kept
-/// before it is used.
+/// Joins with a token and new keys. Writes nothing: the caller must save the result
+/// before it uses it.
 pub async fn join<N: Network>(
     network: &N,
     token: &Token,
@@ -299,8 +297,9 @@ pub async fn join<N: Network>(
     join_with(network, token, newcomer, MemberKey::generate()?, sealing).await
 }
 
-/// Joins with keys that were made (and kept) before: asked again with the same ones, the
-/// cluster gives the same member its certificate, although the token is used up.
+/// Joins with keys that were created (and saved) before. If the joiner repeats its
+/// request with the same keys, the cluster gives the same member its certificate,
+/// although the token is used up.
 pub async fn join_with<N: Network>(
     network: &N,
     token: &Token,
@@ -312,7 +311,7 @@ pub async fn join_with<N: Network>(
     let mut queue = token.addresses.clone();
     let mut last = JoinError::NoNode;
     let mut at = 0;
-    // Some member has the secret, and may have used it up.
+    // Set once a member received the secret, and may have used up the token.
     let mut shown = false;
     while let Some(address) = queue.get(at).copied().filter(|_| at < TRIED_MAX) {
         at += 1;
@@ -346,10 +345,10 @@ pub async fn join_with<N: Network>(
     Err(last)
 }
 
-/// Somebody was not asked to the end.
+/// Reason why a member could not complete the exchange.
 struct Failed {
     error: JoinError,
-    /// It had proven that it knows of the invitation, and was shown the secret.
+    /// The member had proven that it knows the invitation, and had received the secret.
     proven: bool,
 }
 
@@ -360,7 +359,8 @@ impl From<JoinError> for Failed {
     }
 }
 
-/// Asks one member; what it answers, and whether it has proven to know of the invitation.
+/// Asks one member. Returns its response, and whether it has proven that it knows the
+/// invitation.
 async fn ask<N: Network>(
     network: &N,
     address: SocketAddr,
@@ -400,7 +400,8 @@ async fn ask<N: Network>(
     }
 }
 
-/// The token's authority among what the other side showed (DER); empty where it is not.
+/// Returns the token's CA among the certificates that the other side presented (DER);
+/// empty if it is missing.
 fn shown_authority<S>(stream: &TlsStream<S>, token: &Token) -> Vec<u8> {
     let (_, session) = stream.get_ref();
     let shown = session.peer_certificates().unwrap_or_default();
@@ -408,7 +409,7 @@ fn shown_authority<S>(stream: &TlsStream<S>, token: &Token) -> Vec<u8> {
     authority.map(|der| der.to_vec()).unwrap_or_default()
 }
 
-/// One question and its answer.
+/// Sends one request and reads its response.
 async fn exchange<S: Pipe>(
     stream: &mut S,
     address: SocketAddr,
@@ -429,7 +430,7 @@ async fn exchange<S: Pipe>(
     }
 }
 
-/// TLS with a member whose authority is the token's.
+/// Opens a TLS connection to a member whose CA is the token's.
 async fn connect<N: Network>(
     network: &N,
     address: SocketAddr,
@@ -470,7 +471,7 @@ fn settle(
         .into_iter()
         .map(|der| der.into_vec())
         .collect();
-    // A member without the authority's key has nothing to give.
+    // A member without the CA key cannot admit anyone.
     let mut named = chain.iter().filter(|der| token.names(der));
     let vouched = named.any(|authority| is_issued_by(&welcome.certificate, authority));
     if !vouched || member.certificate != keys.member.digest() {
@@ -502,8 +503,8 @@ fn settle(
     })
 }
 
-/// The authority with this key: its own certificate is among these, perhaps beside one
-/// of the same key by an older authority.
+/// Returns the CA with this key: its own certificate is among these, perhaps together
+/// with one for the same key by an older CA.
 fn authority_of(
     cluster: &str,
     chain: &[Vec<u8>],
@@ -512,7 +513,7 @@ fn authority_of(
     let mut found = Err(AuthorityError::NotOurs);
     for certificate in chain {
         match Authority::from_parts(cluster, certificate, pkcs8) {
-            // The last is the authority's own: certificates by others stand before it.
+            // The last certificate is the CA's own; certificates by other CAs precede it.
             Ok(authority) => found = Ok(authority),
             Err(AuthorityError::NotOurs) => {}
             Err(error) => return Err(error),
@@ -521,7 +522,7 @@ fn authority_of(
     found
 }
 
-/// Answers somebody who wants to join: what [`super::Handler::join`] returns.
+/// Responds to a joiner: the result of [`super::Handler::join`].
 pub async fn serve<R: Registrar>(
     registrar: &R,
     from: SocketAddr,
@@ -580,16 +581,16 @@ async fn respond<R: Registrar>(
             registrar.admit(token, newcomer).await?
         }
     };
-    // What was agreed on counts, not what is asked for now: with the key of an arbiter
-    // nobody becomes a node.
+    // The committed kind counts, not the requested one: otherwise a thief of an arbiter's
+    // key could become a node.
     let mut agreed = admitted.members.iter();
     let agreed = agreed.find(|member| member.id == admitted.id && member.certificate == key);
     let agreed = agreed
         .filter(|member| member.kind == kind)
         .ok_or(Denied::Kind)?;
     let sealing_key = agreed.sealing_key.clone();
-    // By the one that is the present one after it was agreed on: another one may have
-    // followed meanwhile.
+    // Signed by the CA that is current after the admission: another CA may have followed
+    // meanwhile.
     let authority = registrar.authority().ok_or(Denied::Unable)?;
     let signed = authority.sign(admitted.id, &request.certificate, &[]);
     let certificate = signed.map_err(|_| Denied::Unable)?;
@@ -608,14 +609,14 @@ async fn respond<R: Registrar>(
     })))
 }
 
-/// The member that it wants to be, its number not given yet.
+/// Returns the member that the joiner describes, without its number.
 fn described(request: &Request, from: IpAddr) -> Result<Member, Denied> {
     let name_good = (1..=NAME_BYTES_MAX).contains(&request.name.len())
         && !request
             .name
             .chars()
             .any(|letter| letter.is_control() || letter.is_whitespace());
-    // A node must be able to read contents, an arbiter must not.
+    // A node must be able to decrypt contents, and an arbiter must not.
     let keys_good = request.sealing_key.is_some() == (request.kind == Kind::Node);
     if !name_good || !keys_good || request.addresses.len() > ADDRESSES_MAX {
         return Err(Denied::Form);

@@ -1,4 +1,4 @@
-//! One connection to a member, on which both sides ask and answer.
+//! A connection to a member, on which both sides send requests and responses.
 
 use super::counters::count;
 use super::frame::{Assembler, BrokenRule, Frame, HEAD_BYTES, Head, Message};
@@ -20,40 +20,37 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Questions of a peer that are handled at once.
+/// Largest number of requests of a peer that are handled at once.
 pub(crate) const QUESTIONS_MAX: usize = 256;
-/// Bytes of them.
+/// Largest total size of the requests being handled.
 pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
-/// Bytes for one write.
 const WRITE_BYTES: usize = 16 << 10;
-/// For the last words of a connection to go.
+/// Time for the final message of a connection to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// A buffer that grew beyond this is given back.
+/// Capacity beyond which a buffer is freed after use.
 const KEPT_BYTES: usize = 4 << 10;
 
 /// The response to a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// The answer.
     Answer(Vec<u8>),
-    /// It was not looked at.
+    /// The member is overloaded and did not handle the request.
     Overloaded,
-    /// It was answered on another way.
+    /// The response came on another connection.
     Repeated,
 }
 
-/// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
-    /// It was closed or reset.
+    /// The connection was closed or reset.
     Closed,
-    /// Timeout.
+    /// Nothing was received in time.
     Silent,
-    /// The other side broke a rule.
+    /// The other side violated the protocol.
     Rule(BrokenRule),
-    /// The other side says why.
+    /// The other side ended the connection for this reason.
     Goodbye(Goodbye),
-    /// This side wanted it.
+    /// This side closed the connection.
     Own,
 }
 
@@ -68,7 +65,6 @@ pub(crate) struct Bearing {
     pub(crate) certificate: Vec<u8>,
 }
 
-/// A connection.
 pub(crate) struct Link {
     pub(crate) number: u64,
     pub(crate) bearing: Bearing,
@@ -113,14 +109,13 @@ impl Link {
         }
     }
 
-    /// Sends something.
     pub(crate) fn push(&self, message: Outgoing) -> Result<(), BrokenRule> {
         lock(&self.state).outbox.push(message)?;
         self.written.notify_one();
         Ok(())
     }
 
-    /// Asks; the answer comes out of what is returned.
+    /// Sends a request. The returned value yields the response.
     pub(crate) fn ask(self: &Arc<Self>, message: Outgoing) -> Result<PendingCall, BrokenRule> {
         let (answer, asked) = oneshot::channel();
         let call = message.call;
@@ -136,11 +131,11 @@ impl Link {
         })
     }
 
-    /// Ends it, and says why.
+    /// Closes the connection, with a reason for the other side.
     pub(crate) fn end(&self, why: Goodbye) {
         let words = Outgoing::new(Frame::Goodbye, 0, codec::encode(&why));
         let mut state = lock(&self.state);
-        // Where nothing more fits, it ends without a word.
+        // If the queue is full, the connection ends without a message.
         let _ = state.outbox.push(words);
         state.ending = true;
         drop(state);
@@ -148,13 +143,13 @@ impl Link {
         self.ended.notify_one();
     }
 
-    /// Ends it without a word: the other side reads nothing.
+    /// Closes the connection without a message, because the other side does not read.
     pub(crate) fn condemn(&self, rule: BrokenRule) {
         lock(&self.state).broken.get_or_insert(rule);
         self.ended.notify_one();
     }
 
-    /// Until it is to end, and its last words had time to go.
+    /// Waits until the connection must end and its final message had time to leave.
     async fn dying(&self) -> Ended {
         self.ended.notified().await;
         if lock(&self.state).broken.is_none() {
@@ -163,7 +158,7 @@ impl Link {
         Ended::Own
     }
 
-    /// Asks whether it lives, unless that is asked already.
+    /// Sends a ping, unless one is outstanding.
     pub(crate) fn probe(&self) {
         let mut state = lock(&self.state);
         if state.ping.is_none() {
@@ -184,12 +179,13 @@ impl Link {
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    /// A ping is unanswered for longer than one takes: others are taken first.
+    /// Marks the connection as suspect if a ping is unanswered for longer than it should
+    /// take: others are preferred.
     pub(crate) fn suspect(&self, now: Instant, again: Duration) -> bool {
         self.unanswered(now) > again.max(self.rtt().unwrap_or_default() * 3)
     }
 
-    /// A ping is unanswered for so long.
+    /// Returns whether a ping is unanswered for this long.
     pub(crate) fn unanswered_for(&self, now: Instant, limit: Duration) -> bool {
         self.unanswered(now) > limit
     }
@@ -198,7 +194,7 @@ impl Link {
         lock(&self.state).rtt
     }
 
-    /// Puts a question on the list of those that are handled; false where it is full.
+    /// Registers a request as being handled; returns false if there are too many.
     pub(crate) fn begin(&self, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let full =
@@ -210,7 +206,7 @@ impl Link {
         !full
     }
 
-    /// Takes it from there.
+    /// Removes a finished request from the counts.
     pub(crate) fn finish(&self, bytes: usize) {
         let mut state = lock(&self.state);
         state.questions = state.questions.saturating_sub(1);
@@ -231,7 +227,7 @@ impl Link {
         }
     }
 
-    /// Carries it until it ends.
+    /// Serves the connection until it ends.
     pub(crate) async fn run<N: Network>(
         self: &Arc<Self>,
         pipe: Box<dyn Pipe>,
@@ -249,7 +245,7 @@ impl Link {
         if let Ended::Rule(_) = ended {
             count(&shared.counters.broken_rules);
         }
-        // Who waits for an answer learns that none comes.
+        // Callers that wait for a response learn that none comes.
         lock(&self.state).asked.clear();
         ended
     }
@@ -315,7 +311,7 @@ impl Link {
             }
             Frame::Hello => return Err(Ended::Rule(BrokenRule::Order)),
         };
-        // Nobody waits any more where another way was faster.
+        // The caller has gone if another route was faster.
         if let Some(answer) = lock(&self.state).asked.remove(&message.call) {
             let _ = answer.send(reply);
         }
@@ -354,7 +350,7 @@ impl Link {
         }
     }
 
-    /// Pings, and sees silence.
+    /// Sends pings and detects a silent connection.
     async fn tick<N: Network>(&self, shared: &Arc<WireState<N>>) -> Ended {
         let timing = shared.timing();
         let mut ticks = interval(timing.ping);
@@ -374,7 +370,7 @@ impl Link {
     }
 }
 
-/// A question that waits for its answer; when it is dropped, nobody waits any more.
+/// An outstanding request. Dropping it abandons the response.
 pub(crate) struct PendingCall {
     link: Arc<Link>,
     call: u64,

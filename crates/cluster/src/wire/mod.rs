@@ -1,17 +1,18 @@
-//! How members reach each other: mutual TLS, over TCP or through one other member.
+//! Connections between members: mutual TLS, over TCP or through one other member.
 //!
 //! Every member dials every other one, directly and through third members, and keeps
-//! all these connections warm. On each of them both sides may ask; frames carry many
-//! questions at once, small ones before pieces of large ones. A question that is not
-//! answered soon is asked again on another way, and is handled once all the same. So a
-//! cable that is silently cut costs some tens of milliseconds, and no election.
+//! all these connections open. Both sides may send requests on each of them. Frames
+//! multiplex many requests, small ones before pieces of large ones. A request without a
+//! prompt response is sent again on another route, and is still handled once. So a
+//! silently cut cable costs some tens of milliseconds, and no election.
 //!
 //! - [`frame`] and [`outbox`] are values: bytes and queues.
-//! - `link` is one connection, `peer` those to one member, `call` a question.
-//! - `dial`, `accept` and `tunnel` make connections; [`join`] is for who has a token.
+//! - `link` is one connection, `peer` those to one member, `call` a request.
+//! - `dial`, `accept` and `tunnel` make connections; [`join`] is for machines with a
+//!   token.
 //!
-//! Nothing here knows what is asked. Everything that a stranger or a member can make
-//! this process hold has a bound.
+//! This module does not interpret the requests. Everything that a stranger or a member
+//! can make this process hold has a bound.
 
 mod accept;
 mod call;
@@ -59,35 +60,35 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Where members listen unless told otherwise.
+/// Default port on which members listen.
 pub const PORT: u16 = 7443;
-/// Addresses that one member listens at.
+/// Largest number of addresses on which one member listens.
 pub const LISTEN_MAX: usize = 16;
 
-/// A TLS connection, as both of its ends know it and nobody else: a proof that names it
-/// is of no use on another one.
+/// Binding of a TLS connection, known only to its two ends (exported keying material).
+/// A proof that contains it is useless on another connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Binding(pub [u8; 32]);
 
-/// How long things take.
+/// Intervals and timeouts of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Between pings on one connection.
+    /// Interval between pings on one connection.
     pub ping: Duration,
-    /// A question without an answer is asked again after so long, or after three round
-    /// trips where that is more.
+    /// Time after which an unanswered request is sent again, or three round trips if that
+    /// is longer.
     pub again: Duration,
-    /// A member of which nothing came for so long is down.
+    /// Silence after which a member counts as down.
     pub silent: Duration,
-    /// A connection on which nothing came for so long is ended.
+    /// Silence after which a connection is closed.
     pub close: Duration,
-    /// For TCP to connect.
+    /// Timeout for opening a TCP connection.
     pub dial: Duration,
-    /// For TLS, and for the first words after it.
+    /// Timeout for TLS, and for the hello after it.
     pub handshake: Duration,
     /// After the first failure to connect; doubled from then on.
     pub backoff_min: Duration,
-    /// At most.
+    /// Longest pause between two attempts to connect.
     pub backoff_max: Duration,
 }
 
@@ -106,21 +107,21 @@ impl Default for Timing {
     }
 }
 
-/// Why the wire did not start, or does not take what it is given.
+/// Reason why the wire did not start, or refuses its input.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// More addresses than one member listens at.
+    /// More addresses than one member may listen on.
     #[error("{0} listening addresses; the maximum is {LISTEN_MAX}")]
     TooManyAddresses(usize),
     /// A key or a certificate.
     #[error("{0}")]
     Authority(#[from] AuthorityError),
-    /// It was started already.
+    /// The wire was already started.
     #[error("the wire was started already")]
     Started,
 }
 
-/// The wire of a member. Clones are the same one.
+/// The wire of a member. Clones share it.
 pub struct Wire<N: Network> {
     shared: Arc<WireState<N>>,
 }
@@ -140,8 +141,8 @@ impl<N: Network> fmt::Debug for Wire<N> {
 }
 
 impl<N: Network> Wire<N> {
-    /// A wire that does nothing yet: calls find no way. What answers may need it, so it
-    /// is there before [`Wire::serve`].
+    /// Creates a wire that does nothing yet: calls find no route. The handler may need
+    /// the wire, so it exists before [`Wire::serve`].
     pub fn new(
         identity: Arc<Identity>,
         trust: Trust,
@@ -152,8 +153,8 @@ impl<N: Network> Wire<N> {
         Ok(Wire { shared })
     }
 
-    /// Listens and dials from now on; questions go to the handler. To be called on the
-    /// Tokio runtime that carries it, once. Returns where it listens.
+    /// Listens and dials from now on; requests go to the handler. Must be called once, on
+    /// the Tokio runtime that runs the wire. Returns the listening addresses.
     pub async fn serve<H: Handler>(
         &self,
         listen: &[SocketAddr],
@@ -184,18 +185,18 @@ impl<N: Network> Wire<N> {
         self.shared.set_identity(identity)
     }
 
-    /// A new certificate for this key, signed here or by a node that is asked. It is not
-    /// shown before [`Wire::set_identity`]; where the key is a new one, the cluster is to
-    /// be told of it ([`crate::command::Body::Announce`]) after that. Nothing needs to
-    /// call this before a certificate is over: the wire renews its own, with the same
-    /// key, and tells ([`Event::Renewed`]).
+    /// Gets a new certificate for this key, signed locally or by a node. It is not
+    /// presented before [`Wire::set_identity`]. If the key is new, the cluster must then
+    /// be told of it ([`crate::command::Body::Announce`]). Nothing needs to call this
+    /// before a certificate expires: the wire renews its own certificate with the same
+    /// key, and reports that ([`Event::Renewed`]).
     pub async fn renew(&self, key: MemberKey) -> Result<Identity, RenewalError> {
         self.shared.renew(key).await
     }
 
-    /// Asks a member, and waits for its answer at most so long. Questions to
-    /// [`Service::Raft`] and [`Service::Gossip`] may be handled once more by a process
-    /// that was started anew in between; all others are not.
+    /// Sends a request to a member, and waits for the response at most this long. A
+    /// process that restarted meanwhile may handle requests to [`Service::Raft`] and
+    /// [`Service::Gossip`] again, but no others.
     pub async fn call(
         &self,
         to: MemberId,
@@ -206,7 +207,7 @@ impl<N: Network> Wire<N> {
         self.shared.call(to, service, bytes, limit).await
     }
 
-    /// How every other member is reached now.
+    /// Returns the current route to each other member.
     pub fn paths(&self) -> Vec<Path> {
         self.shared.paths()
     }
@@ -216,21 +217,21 @@ impl<N: Network> Wire<N> {
         self.shared.events()
     }
 
-    /// One of the counters.
+    /// Returns the value of one counter.
     #[cfg(test)]
     fn counted(&self, of: fn(&counters::Counters) -> &std::sync::atomic::AtomicU64) -> u64 {
         of(&self.shared.counters).load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Ends all connections, and makes none any more. Without it, a wire that serves
-    /// lives as long as its runtime.
+    /// Closes all connections, and opens none afterwards. Without this call, a wire that
+    /// serves lives as long as its runtime.
     pub fn stop(&self) {
         self.shared.stop();
     }
 }
 
 impl<N: Network> crate::log::Signer for Wire<N> {
-    /// With the key that this member shows now: `cluster rotate` replaces it.
+    /// Signs with the key that this member presents now: `cluster rotate` replaces it.
     fn sign(&self, bytes: &[u8]) -> Result<MemberSignature, SigningError> {
         self.identity().sign(bytes)
     }

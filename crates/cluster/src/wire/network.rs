@@ -1,4 +1,4 @@
-//! TCP as the wire sees it: the system's, or a simulated one in tests.
+//! TCP interface of the wire: the system's, or a simulated one in tests.
 
 use rustix::net::sockopt;
 use std::future::Future;
@@ -8,40 +8,40 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Connections that wait to be accepted.
+/// Listen backlog of a socket.
 const BACKLOG: u32 = 128;
-/// The kernel gives a connection up when what was sent is unacknowledged for so long.
+/// TCP_USER_TIMEOUT: the kernel closes a connection whose data is unacknowledged for
+/// this long.
 const USER_TIMEOUT_MS: u32 = 10_000;
 /// Silence before the kernel probes by itself; our own pings are faster.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-/// Between its probes.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
-/// Probes without an answer that end a connection.
+/// Number of unanswered probes after which a connection ends.
 const KEEPALIVE_PROBES: u32 = 3;
 /// Size of the send buffer of a connection, bytes: unsent data delays a heartbeat behind
 /// it.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
-/// How streams are made.
+/// Factory of connections: TCP, or simulated in tests.
 pub trait Network: Clone + Send + Sync + 'static {
-    /// A connection.
+    /// Stream of an open connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// Where connections arrive.
+    /// Socket that listens for connections.
     type Listener: Send + Sync + 'static;
-    /// Begins to listen.
+    /// Starts to listen on an address.
     fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     /// Returns the address of a listener.
     fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
-    /// The next that comes.
+    /// Accepts the next incoming connection.
     fn accept(
         &self,
         listener: &Self::Listener,
     ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
-    /// Goes to somebody.
+    /// Opens a connection to an address.
     fn dial(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
-/// The system's TCP.
+/// TCP of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
@@ -65,8 +65,8 @@ impl Network for Tcp {
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, from) = listener.accept().await?;
-        // Of one that was reset already; it fails by itself soon enough, and is no
-        // trouble of the listener's.
+        // Tuning fails on a connection that was already reset. Such a connection soon fails
+        // by itself, and the listener continues.
         let _ = tune(&stream);
         Ok((stream, from))
     }

@@ -10,7 +10,6 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Messages that may wait.
 pub(crate) const QUEUE_MESSAGES_MAX: usize = 4096;
 
-/// An outgoing message.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) frame: Frame,
@@ -38,7 +37,6 @@ impl Outgoing {
     }
 }
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     small: VecDeque<Outgoing>,
@@ -47,7 +45,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Puts a message behind those of its size.
+    /// Queues a message behind those of its size.
     pub(crate) fn push(&mut self, message: Outgoing) -> Result<(), BrokenRule> {
         let count = self.small.len() + self.large.len();
         let bytes = self.waiting_bytes + message.cost();
@@ -63,7 +61,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes the next frame behind what is there; false where there is none.
+    /// Appends the next frame to the buffer; returns false if there is none.
     pub(crate) fn next(&mut self, out: &mut Vec<u8>) -> bool {
         if let Some(message) = self.small.pop_front() {
             self.waiting_bytes -= message.cost();
@@ -84,7 +82,7 @@ impl Outbox {
         true
     }
 
-    /// Bytes that wait.
+    /// Returns the size of the queue.
     #[cfg(test)]
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes

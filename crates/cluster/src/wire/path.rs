@@ -5,47 +5,47 @@ use crate::member::MemberId;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// How a connection to a member goes.
+/// Kind of route to a member.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathKind {
-    /// Straight.
+    /// A direct connection to the member.
     Direct,
-    /// Through another member.
+    /// Over a tunnel through this member.
     Through(MemberId),
 }
 
-/// One connection to a member.
+/// A connection to a member, with its quality.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Connection {
-    /// The kind of path.
+    /// Route of the connection: direct or tunnelled.
     pub way: PathKind,
-    /// This member opened it.
+    /// This member opened the connection.
     pub dialed: bool,
-    /// Time that a ping took last, microseconds.
+    /// Round-trip time of the last ping, microseconds.
     pub rtt_us: Option<u64>,
-    /// Since when it stands, milliseconds ago.
+    /// Age of the connection, milliseconds.
     pub since_ms: u64,
-    /// When something came on it last, milliseconds ago.
+    /// Time since the connection last received anything, milliseconds.
     pub heard_ms: u64,
-    /// It owes an answer for too long: others are taken first.
+    /// The connection owes a response for too long: others are preferred.
     pub suspect: bool,
 }
 
-/// How a member is reached now.
+/// Current route to a member.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Path {
-    /// The member.
+    /// Member to which the path leads.
     pub member: MemberId,
-    /// Its name.
+    /// Name of the member.
     pub name: String,
-    /// Something of it was heard lately.
+    /// Something was received from the member recently.
     pub up: bool,
-    /// The way that calls take now; None where there is none.
+    /// Route that calls use now; None if there is none.
     pub way: Option<PathKind>,
-    /// Round trip there, microseconds.
+    /// Round-trip time on that route, microseconds.
     pub rtt_us: Option<u64>,
-    /// Since when it is reached in this way, or is not reached, milliseconds ago.
+    /// Time since the member is reached by this route, or is unreachable, milliseconds.
     pub since_ms: u64,
     /// All connections, the best first.
     pub connections: Vec<Connection>,
@@ -58,44 +58,45 @@ pub struct Path {
 /// An event of the network layer.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A member is reached that was not.
+    /// The member became reachable.
     Up(MemberId),
-    /// A member is reached in no way any more.
+    /// A member became unreachable on all routes.
     Down {
-        /// The member.
+        /// Member that became unreachable.
         member: MemberId,
-        /// How that was seen.
+        /// Way in which the loss was detected.
         why: Loss,
     },
     /// A member refuses to talk to this one.
     RefusedBy {
-        /// The member.
+        /// Member that refuses the connection.
         member: MemberId,
-        /// Why.
+        /// Reason that the member gives.
         why: Refused,
     },
-    /// A machine at the address of a member and this one do not accept each other: one of them
-    /// is older than the cluster, or a stranger.
+    /// The machine at a member's address and this one do not trust each other: one of
+    /// them is older than the cluster, or a stranger.
     Distrusted {
-        /// The member.
+        /// Member whose address it is.
         member: MemberId,
-        /// Why, as text.
+        /// Reason, as text for operators.
         why: String,
     },
-    /// This member has a new certificate for its key, and shows it. To be kept on disk.
+    /// This member presents a new certificate for its key. The certificate must be saved
+    /// on disk.
     Renewed(Arc<Identity>),
-    /// A message for operators.
+    /// A message for operators was produced.
     Noted {
-        /// The message.
+        /// Text of the message.
         words: String,
     },
 }
 
-/// How the loss of a member was detected.
+/// Way in which the loss of a member was detected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
-    /// Its connections were closed or reset: its process ended.
+    /// The member's connections were closed or reset: its process ended.
     Closed,
-    /// Timeout: no traffic.
+    /// Nothing was received within the timeout.
     Silent,
 }

@@ -13,17 +13,16 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Third members through which one is reached: beyond two, a fault that takes all ways
-/// takes the member.
+/// Largest number of third members through which a member is reached. With two of them
+/// and the direct route, a fault that cuts all routes is a fault of the member.
 pub(crate) const THIRDS_MAX: usize = 2;
-/// Connections to one member: each way, from either side.
+/// Largest number of connections to one member: each route, opened by either side.
 pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
-/// Notes that are remembered.
+/// Largest number of notes that are remembered.
 const NOTES_MAX: usize = 64;
 /// Interval after which the same note is logged again.
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
 
-/// One member.
 pub(crate) struct Peer {
     links: Vec<Arc<Link>>,
     dialing: BTreeMap<PathKind, AbortHandle>,
@@ -85,7 +84,6 @@ impl Drop for Peer {
     }
 }
 
-/// All of them.
 #[derive(Default)]
 pub(crate) struct Peers {
     all: BTreeMap<MemberId, Peer>,
@@ -96,8 +94,8 @@ impl Peers {
         self.all.values().flat_map(|peer| &peer.links)
     }
 
-    /// Dials these members and nobody else, in every way that is kept; returns what
-    /// nobody dials yet.
+    /// Dials exactly these members, on every route that is kept. Returns the routes that
+    /// no task dials yet.
     pub(crate) fn dial_only(&mut self, members: &[MemberId]) -> Vec<(MemberId, PathKind)> {
         let wanted: Vec<(MemberId, PathKind)> = members
             .iter()
@@ -131,8 +129,8 @@ impl Peers {
         }
     }
 
-    /// Takes a connection in; returns those that it replaces: an older one of its kind,
-    /// whose other end does not know it any more.
+    /// Adds a connection. Returns those that it replaces: an older one of its kind, which
+    /// the other end no longer knows.
     pub(crate) fn attach(&mut self, link: &Arc<Link>) -> Vec<Arc<Link>> {
         let peer = self.all.entry(link.bearing.peer).or_insert_with(Peer::new);
         let bearing = &link.bearing;
@@ -153,7 +151,8 @@ impl Peers {
         peer.runs.connected(run, now)
     }
 
-    /// Takes a connection out; returns its member where that was the last that answered.
+    /// Removes a connection. Returns its member if that was the last connection that
+    /// responded.
     pub(crate) fn detach(
         &mut self,
         link: &Arc<Link>,
@@ -163,12 +162,12 @@ impl Peers {
         let member = link.bearing.peer;
         let peer = self.all.get_mut(&member)?;
         peer.links.retain(|other| other.number != link.number);
-        // A connection that owes a pong just now may be as dead as this one.
+        // A connection that owes a pong now may be as dead as this one.
         let up = peer.up && peer.answers_within(now, timing.ping);
         peer.look(now, up, timing.again).then_some(member)
     }
 
-    /// Whether a member is up; tells where that changed.
+    /// Updates whether a member is up, and reports changes.
     pub(crate) fn review(
         &mut self,
         member: MemberId,
@@ -176,7 +175,8 @@ impl Peers {
         timing: &Timing,
     ) -> Option<Event> {
         let peer = self.all.get_mut(&member)?;
-        // Down after a longer silence than up again needs, so that it does not flap.
+        // The silence for "down" is longer than that for "up", so that the status does not
+        // flap.
         let limit = if peer.up { timing.silent } else { timing.ping };
         let up = peer.answers_within(now, limit);
         let turned = peer.look(now, up, timing.again);
@@ -257,7 +257,7 @@ impl Peers {
     }
 }
 
-/// The ways to a member that are kept.
+/// Returns the routes to a member that are kept open.
 fn ways_to(member: MemberId, members: &[MemberId]) -> impl Iterator<Item = (MemberId, PathKind)> {
     let thirds = members.iter().filter(move |third| **third != member);
     let tunnels = thirds
@@ -297,7 +297,7 @@ fn words(way: PathKind) -> String {
     }
 }
 
-/// Notes of late, so that one that comes every second is told once a minute.
+/// Recent notes, so that a note that recurs every second is reported once a minute.
 #[derive(Default)]
 pub(crate) struct Notes {
     told: HashMap<String, Duration>,
@@ -305,7 +305,8 @@ pub(crate) struct Notes {
 }
 
 impl Notes {
-    /// It was not told lately. The time is since any one moment.
+    /// Returns whether a note was not reported lately. The time counts from any fixed
+    /// moment.
     pub(crate) fn is_news(&mut self, now: Duration, words: &str) -> bool {
         if let Some(last) = self.told.get_mut(words) {
             let news = now.saturating_sub(*last) >= NOTE_AGAIN;

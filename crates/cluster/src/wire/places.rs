@@ -1,11 +1,11 @@
-//! How many things somebody has at once.
+//! Limits on how many items (connections, requests) each key holds at once.
 
 use part::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 
-/// How many things each has; who has none is not in it.
+/// Number of items that each key holds. Keys without items are absent.
 #[derive(Debug)]
 pub(crate) struct Places<K: Hash + Eq + Copy>(Arc<Mutex<HashMap<K, usize>>>);
 
@@ -15,7 +15,7 @@ impl<K: Hash + Eq + Copy> Default for Places<K> {
     }
 }
 
-/// One of them, until it is dropped.
+/// A counted item; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Place<K: Hash + Eq + Copy> {
     of: Arc<Mutex<HashMap<K, usize>>>,
@@ -23,7 +23,8 @@ pub(crate) struct Place<K: Hash + Eq + Copy> {
 }
 
 impl<K: Hash + Eq + Copy> Places<K> {
-    /// One more for somebody, if `is_free` says so of how many it has and of all.
+    /// Adds an item for a key if `is_free` permits it. `is_free` receives the key's count
+    /// and the total.
     pub(crate) fn take(
         &self,
         key: K,

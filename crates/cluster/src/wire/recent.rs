@@ -1,21 +1,22 @@
-//! Questions that came lately, so that one that comes on two ways is handled once.
-//! A value: what an answer goes to is a parameter.
+//! Recent requests, so that a request that arrives on two routes is handled once. A
+//! value: the receiver of a response is a parameter.
 
 use crate::member::MemberId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Questions that are remembered.
+/// Largest number of requests that are remembered.
 pub(crate) const RECENT_MAX: usize = 8192;
-/// Bytes of answers that are.
+/// Largest size of the remembered responses, bytes.
 pub(crate) const ANSWERS_BYTES_MAX: usize = 1 << 20;
-/// Ways on which one question is waited for.
+/// Largest number of connections that wait for the response to one request.
 pub(crate) const WAITERS_MAX: usize = 8;
-/// How long: longer than a connection lives on which nothing comes.
+/// Time for which requests are remembered: longer than a silent connection lives.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(30);
 
-/// A question: who asks, which run of its process, and its number there.
+/// Identity of a request: its sender, the run of the sender's process, and its number
+/// there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Question {
     pub(crate) from: MemberId,
@@ -26,26 +27,24 @@ pub(crate) struct Question {
 enum Entry<W> {
     /// The request is being handled; these wait for its response.
     Running(Vec<W>),
-    /// It was answered.
     Answered(Arc<Vec<u8>>),
-    /// It was answered, and the answer is not kept.
+    /// The request was answered, and the response is not kept.
     Forgotten,
 }
 
-/// What to do with a received request.
+/// Action for a received request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RequestAction {
-    /// Handle it.
     Handle,
     /// The request is already being handled: its response is sent on this path, too.
     Wait,
-    /// This was the answer.
+    /// Sends this response, which the request had before.
     Answer(Arc<Vec<u8>>),
-    /// It was answered on another way.
+    /// Nothing to do: the response went over another connection.
     Nothing,
 }
 
-/// The memory. Times are since any one moment.
+/// Memory of recent requests. Times count from any fixed moment.
 pub(crate) struct Recent<W> {
     entries: HashMap<Question, Entry<W>>,
     ages: VecDeque<(Duration, Question)>,
@@ -65,7 +64,7 @@ impl<W> Default for Recent<W> {
 }
 
 impl<W> Recent<W> {
-    /// A question came this way.
+    /// Registers a request that arrived on this connection.
     pub(crate) fn ask(&mut self, now: Duration, question: Question, way: W) -> RequestAction {
         self.forget(now);
         match self.entries.get_mut(&question) {
@@ -86,7 +85,8 @@ impl<W> Recent<W> {
         }
     }
 
-    /// It was handled: returns to whom the answer goes.
+    /// Records the response of a handled request. Returns the connections to which it
+    /// must be sent.
     pub(crate) fn answered(&mut self, question: Question, bytes: &Arc<Vec<u8>>) -> Vec<W> {
         let Some(entry) = self.entries.get_mut(&question) else {
             return Vec::new();
@@ -136,7 +136,7 @@ impl<W> Recent<W> {
                 return;
             }
             self.ages.pop_front();
-            // One that still runs is answered to nobody; it ran for too long.
+            // A request that still runs after this time gets no response.
             if let Some(Entry::Answered(bytes)) = self.entries.remove(&question) {
                 self.answers_bytes -= bytes.len();
                 self.answers.retain(|kept| *kept != question);

@@ -1,6 +1,6 @@
-//! Certificates are given anew before they are over: by this member itself where it has
-//! the authority's key, else by a member that has it. The key may stay or change; who
-//! asks is known by the connection that it asks on.
+//! Renewal of certificates before they expire: by this member itself if it has the CA
+//! key, otherwise by a member that has it. The key may stay the same or change. The
+//! member that signs identifies the requester by its connection.
 
 use super::failure::CallError;
 use super::network::Network;
@@ -20,22 +20,22 @@ use tokio::time::sleep;
 
 /// The code of this service among those of [`super::Service`].
 pub(crate) const RENEWAL: u8 = 128;
-/// Between looks at the own certificate.
+/// Interval at which the member checks its own certificate.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
-/// Former keys that stay named when there are too many.
+/// Number of recent former keys that are always named when there are too many.
 const RECENT: usize = 8;
-/// By then all connections show an identity that was taken.
+/// Time after which all connections present a new identity.
 const SHOWN_BY: Duration = Duration::from_secs(5);
 /// For a member to sign.
 const SIGN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why there is no new certificate.
+/// Reason why there is no new certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum RenewalError {
     /// No node is reached; the last failure.
     #[error("{}", no_node(.0.as_ref()))]
     NoNode(Option<CallError>),
-    /// The node that was asked does not sign it, or answers nonsense.
+    /// The node refused to sign the certificate, or its response is invalid.
     #[error("member {0} refused to sign it")]
     Denied(MemberId),
     /// A key or a certificate.
@@ -97,7 +97,7 @@ impl<N: Network> WireState<N> {
                 (signed, chain)
             }
             None => match self.signed_elsewhere(&request).await {
-                // Nothing is signed on connections that still show the former key.
+                // Nothing is signed on connections that still present the former key.
                 Err(RenewalError::Denied(_)) if self.shown_since() < SHOWN_BY => {
                     sleep(SHOWN_BY).await;
                     self.signed_elsewhere(&request).await?
@@ -138,8 +138,8 @@ impl<N: Network> WireState<N> {
         Err(last)
     }
 
-    /// Signs for a member that asks on a connection with this certificate (DER), where
-    /// the authority's key is here.
+    /// Signs a certificate for a member that requests it on a connection with this
+    /// certificate (DER), if the CA key is on this member.
     pub(crate) fn sign_for(&self, from: MemberId, shown: &[u8], bytes: &[u8]) -> Vec<u8> {
         let signed = self.signer().and_then(|signer| {
             let request: Request = codec::decode(bytes).ok()?;
@@ -162,8 +162,8 @@ impl<N: Network> WireState<N> {
     ) -> Option<Vec<u8>> {
         let binding = binding(authority.cluster(), from);
         request.certificate.verify(&binding).ok()?;
-        // Nobody who is not (or not yet) agreed on gets anything, nor who shows a key that
-        // was replaced.
+        // Peers that are not (or not yet) committed members get no certificate, nor do
+        // those that present a replaced key.
         let trust = self.trust();
         let known = trust.members.get(&from)?.certificate;
         let before = trust.predecessors_of(shown, from, &request.before)?;
@@ -174,7 +174,7 @@ impl<N: Network> WireState<N> {
         authority.sign(from, &request.certificate, &before).ok()
     }
 
-    /// Keeps the own certificate good.
+    /// Renews the member's own certificate before it expires.
     pub(crate) fn keep_renewed(self: &Arc<Self>) {
         let shared = Arc::clone(self);
         self.spawn(async move {

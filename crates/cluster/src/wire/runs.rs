@@ -1,19 +1,19 @@
-//! The runs of a member's process: a process that has ended does not come back, so a former run that
-//! connects again and again is a second machine with the same identity.
+//! Runs of a member's process. A process that has ended does not return, so a former
+//! run that connects again and again is a second machine with the same identity.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Former runs that are remembered.
+/// Largest number of former runs that are remembered.
 const FORMER_MAX: usize = 8;
-/// Returns of former runs in a row that mean two machines. One alone may be a connection that was
-/// accepted late.
+/// Consecutive returns of former runs that indicate two machines. A single one may be a
+/// connection that was accepted late.
 const RETURNS_MIN: u32 = 2;
 /// After this time without a return, the second machine counts as gone.
 const CLONED_FOR: Duration = Duration::from_secs(60);
 
-/// The runs that connected as one member.
+/// Runs that connected as one member.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     present: Option<u64>,
@@ -47,7 +47,7 @@ impl Runs {
         self.is_cloned(now)
     }
 
-    /// Whether two machines use the identity.
+    /// Returns whether two machines use the identity.
     pub(crate) fn is_cloned(&self, now: Instant) -> bool {
         self.returns >= RETURNS_MIN && self.has_returned_recently(now)
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The service of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Service {
-    /// Agreement.
+    /// Messages of the consensus engine.
     Raft,
     /// Data that needs no agreement.
     Gossip,
@@ -56,7 +56,7 @@ impl fmt::Display for Service {
 
 /// The handler of requests. A request is handled once, even if it arrived on two paths.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers a member.
+    /// Handles a request of a member, and returns the response.
     fn handle(
         &self,
         from: MemberId,
@@ -64,7 +64,7 @@ pub trait Handler: Send + Sync + 'static {
         bytes: Vec<u8>,
     ) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// Answers somebody who is no member and wants to be one: with
+    /// Responds to a client that wants to become a member, with
     /// [`crate::wire::join::serve`].
     fn join(
         &self,
@@ -73,8 +73,8 @@ pub trait Handler: Send + Sync + 'static {
         bytes: Vec<u8>,
     ) -> impl Future<Output = Vec<u8>> + Send;
 
-    /// The authority, where its key is on this machine: the wire signs with it for
-    /// members whose certificates are soon over, and for this one.
+    /// Returns the CA if its key is on this machine. With it the wire renews certificates
+    /// of members, including this one, before they expire.
     fn signer(&self) -> Option<Signer> {
         None
     }
@@ -83,7 +83,7 @@ pub trait Handler: Send + Sync + 'static {
 /// The key that signs certificates of members.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    /// The authority.
+    /// The CA that signs members' certificates.
     pub authority: Arc<Authority>,
     /// The chain to present with the certificates that it signed, DER.
     pub chain: Vec<Vec<u8>>,

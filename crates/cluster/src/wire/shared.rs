@@ -32,16 +32,16 @@ use tokio::time::{Instant, sleep};
 
 /// Capacity of the queue of events.
 const EVENTS_MAX: usize = 256;
-/// Between connections of one kind and the next, when a new identity is shown.
 /// Time between two attempts to listen on an address that this machine does not have yet.
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
+/// Pause between connections of one kind and the next, when a new identity is presented.
 const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
-/// How long a connection lives on whose other end has another key by now.
+/// Lifetime of a connection whose peer has replaced its key since.
 const FORMER_KEY_STAYS: Duration = Duration::from_secs(15);
 
 type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
-/// A [`Handler`] whose type is forgotten.
+/// A [`Handler`] with its type erased.
 pub(crate) trait AnyHandler: Send + Sync {
     fn handle(self: Arc<Self>, from: MemberId, service: Service, bytes: Vec<u8>) -> Answering;
     fn join(self: Arc<Self>, from: SocketAddr, binding: Binding, bytes: Vec<u8>) -> Answering;
@@ -75,18 +75,18 @@ pub(crate) struct WireState<N: Network> {
     started: Instant,
     inside: Mutex<Inside>,
     recent: Mutex<Recent<Arc<Link>>>,
-    /// Connections whose peer is not known yet, by address.
+    /// Connections of unidentified peers, by address.
     pub(crate) strangers: Places<IpAddr>,
-    /// Tunnels that are carried, by who asked.
+    /// Tunnels that are carried, by requesting member.
     pub(crate) carried: Places<MemberId>,
     tasks: TaskGroup,
-    /// Addresses on which this member is to listen and cannot, with the reasons.
+    /// Addresses on which this member should listen and cannot, with the reasons.
     unbound: Mutex<BTreeMap<SocketAddr, String>>,
 }
 
 struct Inside {
     identity: Arc<Identity>,
-    /// When another identity was taken last.
+    /// Time at which the identity was last replaced.
     shown_from: Option<Instant>,
     trust: Arc<Trust>,
     tls: TlsConfigs,
@@ -150,7 +150,7 @@ impl<N: Network> WireState<N> {
         Arc::clone(&lock(&self.inside).identity)
     }
 
-    /// How long the identity is this one.
+    /// Returns how long the current identity has been in use.
     pub(crate) fn shown_since(&self) -> Duration {
         let from = lock(&self.inside).shown_from.unwrap_or(self.started);
         Instant::now().saturating_duration_since(from)
@@ -168,7 +168,7 @@ impl<N: Network> WireState<N> {
         self.events.subscribe()
     }
 
-    /// The first words of this member.
+    /// Returns the hello of this member.
     pub(crate) fn hello(&self, through: Option<MemberId>, carry_to: Option<MemberId>) -> Hello {
         Hello {
             member: self.me,
@@ -179,7 +179,7 @@ impl<N: Network> WireState<N> {
     }
 
     pub(crate) fn tell(&self, event: Event) {
-        // Where nobody listens, nothing is told.
+        // Without subscribers the event is dropped.
         let _ = self.events.send(event);
     }
 
@@ -191,7 +191,7 @@ impl<N: Network> WireState<N> {
         }
     }
 
-    /// A member as it is known now.
+    /// Returns a member as it is currently known.
     pub(crate) fn member(&self, member: MemberId) -> Option<Member> {
         lock(&self.inside).trust.members.get(&member).cloned()
     }
@@ -222,7 +222,7 @@ impl<N: Network> WireState<N> {
                     addresses.push(at);
                     listeners.push(listener);
                 }
-                // The member takes part without it: it reaches the others itself.
+                // The member runs without this listener: it connects to the others itself.
                 Err(error) => {
                     unbound.insert(*address, error);
                 }
@@ -252,7 +252,8 @@ impl<N: Network> WireState<N> {
         Ok((listener, at))
     }
 
-    /// Opens the addresses that could not be opened at the start, as soon as they can be.
+    /// Listens on the addresses that could not be opened at the start, as soon as that is
+    /// possible.
     async fn listen_later(self: Arc<Self>) {
         loop {
             sleep(LISTEN_AGAIN).await;
@@ -293,8 +294,8 @@ impl<N: Network> WireState<N> {
         Ok(())
     }
 
-    /// Ends what was begun with the former identity, one kind after the other, so that
-    /// some connection always stands.
+    /// Closes the connections that present the former identity, one kind after the other,
+    /// so that some connection always remains.
     fn show_anew(self: &Arc<Self>) {
         let shared = Arc::clone(self);
         let first_new = self.next_number();
@@ -332,7 +333,7 @@ impl<N: Network> WireState<N> {
         inside.trust = Arc::new(trust);
         drop(inside);
         if self.judge_again(false) {
-            // A member that changed its key shows the new one soon.
+            // A member that changed its key presents the new one soon.
             let shared = Arc::clone(self);
             self.spawn(async move {
                 sleep(FORMER_KEY_STAYS).await;
@@ -340,7 +341,7 @@ impl<N: Network> WireState<N> {
             });
         }
         if given_up {
-            // Who was certified anew shows that soon.
+            // A member with a new certificate presents it soon.
             let shared = Arc::clone(self);
             self.spawn(async move {
                 sleep(FORMER_KEY_STAYS).await;
@@ -353,7 +354,7 @@ impl<N: Network> WireState<N> {
         Ok(())
     }
 
-    /// Ends connections that were begun under an authority that was given up.
+    /// Closes connections that were opened under a CA that was dropped since.
     fn end_foreign(&self) {
         let trust = self.trust();
         for link in self.links() {
@@ -484,7 +485,7 @@ impl<N: Network> WireState<N> {
         }
     }
 
-    /// The best connection that was not tried.
+    /// Returns the best connection that was not tried.
     pub(crate) fn choose(&self, to: MemberId, tried: &Tried) -> Option<Arc<Link>> {
         let again = self.timing.again;
         lock(&self.inside)
@@ -498,7 +499,7 @@ impl<N: Network> WireState<N> {
         lock(&self.inside).peers.tried(to, way, failure);
     }
 
-    /// A member is reached directly and answers.
+    /// Returns whether a member is reached directly and responds.
     pub(crate) fn reaches_directly(&self, member: MemberId) -> bool {
         let now = Instant::now();
         lock(&self.inside)
@@ -520,7 +521,7 @@ impl<N: Network> WireState<N> {
         self.tasks.stop();
     }
 
-    /// A question came on a connection.
+    /// Handles a request that arrived on a connection.
     pub(crate) fn asked(
         self: &Arc<Self>,
         link: &Arc<Link>,
@@ -565,7 +566,7 @@ impl<N: Network> WireState<N> {
             handling.answer(self.sign_for(question.from, shown, &message.bytes));
             return Ok(());
         }
-        // A service of a newer program is not looked at, which dropping it says.
+        // A service of a newer program is not supported; dropping the request reports that.
         let Some(service) = Service::from_code(message.service) else {
             return Ok(());
         };
@@ -584,8 +585,8 @@ fn answer(call: u64, bytes: Arc<Vec<u8>>) -> Outgoing {
     }
 }
 
-/// A connection is among its peer's as long as this lives, also when its task is ended
-/// from outside.
+/// Registration of a connection with its peer. Dropping it removes the connection, also
+/// if its task is aborted.
 struct Attached<'a, N: Network> {
     shared: &'a Arc<WireState<N>>,
     link: &'a Arc<Link>,
@@ -597,8 +598,8 @@ impl<N: Network> Drop for Attached<'_, N> {
     }
 }
 
-/// A question that is being handled. Dropped without an answer (its handler panicked),
-/// those who wait are told that it was not handled.
+/// A request that is being handled. If it is dropped without a response (its handler
+/// panicked), the waiting connections learn that it was not handled.
 struct Handling<N: Network> {
     shared: Arc<WireState<N>>,
     link: Arc<Link>,
@@ -635,7 +636,8 @@ impl<N: Network> Drop for Handling<N> {
         if !self.answered {
             for link in lock(&self.shared.recent).dropped(self.question) {
                 let out = Outgoing::new(Frame::Overloaded, self.question.call, Vec::new());
-                // Where not even that fits, the connection's silence tells.
+                // If not even this message fits, the peer detects the silence of the
+                // connection.
                 let _ = link.push(out);
             }
         }

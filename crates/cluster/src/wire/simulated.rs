@@ -1,5 +1,5 @@
-//! The simulated network of turmoil, for tests: time passes as it does there, and a
-//! partition is silent, as a cut cable is.
+//! Simulated network of turmoil, for tests: time passes as in turmoil, and a partition
+//! is silent, like a cut cable.
 
 use super::Network;
 use std::io;
@@ -14,7 +14,7 @@ impl Network for Simulated {
     type Stream = TcpStream;
     type Listener = TcpListener;
 
-    /// At the port; the simulated host has one address.
+    /// Listens on the port; the simulated host has one address.
     async fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
         TcpListener::bind((Ipv4Addr::UNSPECIFIED, at.port())).await
     }

@@ -1,5 +1,5 @@
-//! Connections through a third member: it copies bytes between two others, one hop, and
-//! sees only what TLS between those two lets anybody see.
+//! Tunnels through a third member: it copies bytes between two others, one hop. It sees
+//! only what TLS between those two reveals.
 
 use super::counters::count;
 use super::dial::Unreached;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-/// Tunnels that one member carries.
+/// Largest number of tunnels that one member carries.
 pub(crate) const TUNNELS_MAX: usize = 64;
 /// Limit of carried tunnels for one member.
 pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
@@ -36,7 +36,7 @@ impl<N: Network> WireState<N> {
         Ok(stream)
     }
 
-    /// Carries bytes for a member that asked for it, until either end is gone.
+    /// Carries bytes for a member that requested it, until either end closes.
     pub(crate) async fn carry_bytes<S: Pipe>(&self, mut asker: S, from: MemberId, to: MemberId) {
         let limit = self.timing().handshake;
         let carrying = self.carried.take(from, |own, all| {
@@ -60,7 +60,7 @@ impl<N: Network> WireState<N> {
         count(&self.counters.tunnels);
         let (asker_reads, asker_writes) = tokio::io::split(asker);
         let (other_reads, other_writes) = tokio::io::split(other);
-        // One end that is gone is the end: the other side must see it at once.
+        // When one end closes, the other end must see it at once.
         tokio::select! {
             () = copy(asker_reads, other_writes) => {}
             () = copy(other_reads, asker_writes) => {}

@@ -1,4 +1,4 @@
-//! Certificates of parts: who believes them, and who does not.
+//! Certificates of parts: which peers trust them, and which do not.
 
 use super::*;
 
@@ -28,12 +28,12 @@ fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
     assert_eq!(guest.node_of(&chain(&shown)), None, "another part");
     let claimed = MemberId(1);
     assert_eq!(trust.judge(&shown, claimed), Err(Refused::Name { claimed }));
-    // Its number is higher than all that this member heard of.
+    // Its number is higher than all that this member knows.
     let new = certificate(&issue("volume", 7));
     assert_eq!(volume.node_of(&chain(&new)), None);
     let claimed = MemberId(7);
     assert_eq!(trust.judge(&new, claimed), Err(Refused::Name { claimed }));
-    // A member's certificate is none of a part's.
+    // A member's certificate is not a part's certificate.
     assert_eq!(volume.node_of(&chain(&one.chain()[0])), None);
     let message = volume.envelope();
     assert!(message.holds && message.part == "volume");

@@ -82,7 +82,7 @@ fn file(path: &str, main: bool, text: &str) -> SetFile {
     }
 }
 
-/// What the cluster would know of a repository and have accepted.
+/// Cluster's knowledge of a repository and its accepted version.
 #[derive(Default)]
 struct ClusterView {
     past: Past,

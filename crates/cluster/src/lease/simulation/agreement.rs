@@ -1,5 +1,5 @@
-//! An agreement that is right by being in one place: who leads in which term, and what
-//! was committed.
+//! Consensus as an oracle in a single place: the leader of each term, and the committed
+//! commands.
 
 use crate::command::{Epoch, LeaseCommand};
 use crate::lease::Lease;
@@ -9,7 +9,7 @@ use crate::lease::defect::{Broken, Defect};
 pub struct Agreement {
     pub term: u64,
     pub leader: Option<usize>,
-    /// The lease after each commit; the first one is that of nothing.
+    /// Lease after each commit; the first one is the initial lease.
     pub leases: Vec<Lease>,
     broken: Broken,
 }
@@ -24,7 +24,7 @@ impl Agreement {
         }
     }
 
-    /// How much is committed, if this one leads in this term.
+    /// Returns the number of committed entries if this host leads in this term.
     pub fn confirm(&self, host: usize, term: u64) -> Option<usize> {
         (self.leader == Some(host) && self.term == term).then(|| self.committed())
     }
@@ -34,7 +34,8 @@ impl Agreement {
         self.leases.len() - 1
     }
 
-    /// A command comes; one of a term counts in that term only. Whether it was taken.
+    /// Appends a command; one with a term is only accepted in that term. Returns whether
+    /// it was accepted.
     pub fn append(&mut self, term: Option<u64>, command: &LeaseCommand) -> bool {
         let other = term.is_some_and(|term| term != self.term);
         if self.leader.is_none() || (other && !self.broken.is(Defect::GrantsInAnyTerm)) {

@@ -1,10 +1,10 @@
-//! Histories of leases: members whose clocks drift, that stand still, restart and
-//! lead one after the other or think so, over a network that delays, loses and
-//! doubles. The agreement itself is an oracle here ([`world`]): the real one is in the
-//! histories of [`crate::raft`].
+//! Simulated leases: members whose clocks drift, that are suspended, restart, and lead
+//! one after the other or believe that they do. The network delays, loses and
+//! duplicates messages. Consensus is an oracle here ([`world`]); the histories of
+//! [`crate::raft`] use the real one.
 //!
 //! `LEASE_SEED=n cargo test -p evenkeel-cluster lease::simulation` repeats the history
-//! `n` and tells it, `LEASE_SEEDS=n` runs so many.
+//! `n` and prints it; `LEASE_SEEDS=n` runs that many.
 
 mod agreement;
 mod world;
@@ -13,12 +13,12 @@ use super::defect::{Broken, Defect};
 use lab::{Random, setting};
 use world::World;
 
-/// Histories that are tried.
+/// Number of simulated histories.
 const HISTORIES: u64 = 300;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 1_500;
 
-/// One history; what was seen that should not be, and where.
+/// Runs one history. Returns the violation and where it was seen.
 fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
     let traced = setting("LEASE_SEED").is_some();
     let mut world = World::new(Random::new(seed), Broken { by: defect }, traced);

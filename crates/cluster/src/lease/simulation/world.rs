@@ -1,4 +1,4 @@
-//! A history as it happens: events in the order of a time that no machine knows.
+//! Execution of a history: events in the order of a time that no machine knows.
 
 use super::agreement::Agreement;
 use crate::command::{Epoch, LeaseCommand};
@@ -12,22 +12,21 @@ use lab::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Machines.
 const HOSTS: usize = 3;
-/// The lease that all want.
+/// Name of the contended lease.
 const NAME: &str = "volume/a";
 /// Events in a history at most.
 const EVENTS: usize = 60_000;
 /// A millisecond, in nanoseconds.
 const MS: u64 = 1_000_000;
-/// The validities that are asked for.
+/// Validities that members request.
 const VALID_MS: [u64; 3] = [500, 700, 1_500];
-/// So long things happen.
+/// Duration of the phase with disturbances.
 const DISTURBED_MS: u64 = 20_000;
-/// So long it is calm then: whoever wants it gets it in this time.
+/// Duration of the calm phase, in which every member that wants the lease gets it.
 const CALM_MS: u64 = 12_000;
 
-/// What a process is told.
+/// Message to a process.
 #[derive(Clone, Debug)]
 enum Step {
     Elected(u64),
@@ -36,14 +35,14 @@ enum Step {
     Renewal(usize, Renewal),
     Confirmed(Received, Option<(Confirmed, usize)>),
     Want(usize, LeaseRequest),
-    /// The holder of this epoch gives it up.
+    /// The holder of this epoch releases the lease.
     Released(usize, Epoch),
     Settled(u64, LeaseCommand),
     Renewed(Renewal),
     OldEpoch(Renewal),
     Knows(usize),
     Tick,
-    /// It looked at the time under this epoch, and acts now.
+    /// The process checked the time under this epoch, and acts now.
     Acts(Epoch),
 }
 
@@ -57,13 +56,13 @@ enum Event {
     Calm,
 }
 
-/// A machine.
 struct Host {
-    /// By how many millionths its clock is too fast.
+    /// Drift of its clock, millionths.
     drift_ppm: i64,
     booted_ns: u64,
     holder: Option<Holder>,
-    /// Until when its other processes hold what a former life told them.
+    /// Expiry up to which the other processes of the host trust what the previous process
+    /// reported.
     former: Option<Boottime>,
     grantor: Option<Grantor>,
     /// The last confirmation, which may not be used again.
@@ -73,7 +72,7 @@ struct Host {
     inbox: Vec<Step>,
     wants: bool,
     valid_ms: u64,
-    /// Nothing comes to it, nothing goes from it.
+    /// The host neither receives nor sends.
     cut: bool,
 }
 
@@ -134,7 +133,7 @@ impl World {
         world
     }
 
-    /// All of it, and what was seen that should not be.
+    /// Runs the whole history. Returns the violation, if any.
     pub fn run(&mut self) -> Result<(), String> {
         for _ in 0..EVENTS {
             let Some(Reverse((at, place))) = self.events.pop() else {
@@ -180,7 +179,7 @@ impl World {
         Boottime(of.booted_ns + (self.now as i128 + drift) as u64)
     }
 
-    /// In how much of the world's time its clock will show this.
+    /// Returns the real time until the host's clock shows this time.
     fn until(&self, host: usize, then: Boottime) -> u64 {
         let left = i128::from(then.since(self.clock(host)));
         (left * 1_000_000 / i128::from(1_000_000 + self.hosts[host].drift_ppm)) as u64 + 1
@@ -194,7 +193,7 @@ impl World {
         }
     }
 
-    /// From one to another, or not.
+    /// Sends a message from one host to another, or loses it.
     fn send(&mut self, from: usize, to: usize, told: Step) {
         let cut = from != to && (self.hosts[from].cut || self.hosts[to].cut);
         if cut || (!self.calm && self.random.percent(3)) {
@@ -254,7 +253,7 @@ impl World {
                 self.at(way, Event::Tell(host, Step::Knows(index)));
             }
         }
-        // The answer may be lost.
+        // The response may be lost.
         if let Some((host, term)) = by.filter(|_| self.calm || self.random.percent(90)) {
             let way = self.way();
             self.at(way, Event::Tell(host, Step::Knows(index)));
@@ -329,7 +328,7 @@ impl World {
         Ok(())
     }
 
-    /// A renewal comes to who may lead.
+    /// Delivers a renewal to a host that may lead.
     fn renewal(&mut self, host: usize, from: usize, renewal: Renewal) {
         let at = self.clock(host);
         let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
@@ -340,7 +339,7 @@ impl World {
             renewal,
             at,
         };
-        // A thrifty leader would take the confirmation that it has.
+        // An implementation might reuse the confirmation that it has.
         if let Some(had) = self.hosts[host]
             .confirmed
             .filter(|_| self.random.percent(30))
@@ -355,7 +354,7 @@ impl World {
     }
 
     fn confirmed(&mut self, host: usize, of: Received, confirmed: Option<(Confirmed, usize)>) {
-        // One that failed is handed in like one of another term.
+        // A failed confirmation is delivered like one of another term.
         let none = Confirmed {
             term: 0,
             asked_at: Boottime::default(),
@@ -392,13 +391,13 @@ impl World {
         said
     }
 
-    /// Somebody wants the lease of who may lead.
+    /// Sends a request for the lease to a host that may lead.
     fn want(&mut self, host: usize, from: usize, want: LeaseRequest) {
         let now = self.clock(host);
         let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
             return;
         };
-        // The state of somebody who leads is one that it confirmed.
+        // A leader confirms the state that it reads.
         let Some(read) = self.agreement.confirm(host, term) else {
             let lease = self.agreement.leases[self.hosts[host].knows];
             return self.grant(host, from, &want, now, lease, term);
@@ -442,7 +441,7 @@ impl World {
                 }
                 self.at(way, Event::Append(Some((host, term)), command));
             }
-            // Who wants it asks again and again: some of it is remembered.
+            // The holder repeats its requests: some of the refusals are remembered.
             Err(NotGranted::NotBefore(_)) if self.random.percent(80) => {}
             Err(NotGranted::NotBefore(then)) => {
                 let wait = self.until(host, then);
@@ -457,7 +456,7 @@ impl World {
         }
     }
 
-    /// A holder looks at what is due.
+    /// Executes what is due for a holder.
     fn tick(&mut self, host: usize) {
         let now = self.clock(host);
         let due = self.hosts[host]
@@ -487,11 +486,11 @@ impl World {
             None => {}
         }
         if let Some(epoch) = self.hosts[host].holder.as_ref().and_then(|it| it.held(now)) {
-            // What it does takes a moment from the look at the clock to the deed.
+            // An action takes a moment after the clock was read.
             let moment = self.random.between(1_000, 100_000);
             self.at(moment, Event::Tell(host, Step::Acts(epoch)));
             if !self.calm && self.random.percent(1) {
-                // It stands still between the look and the deed.
+                // The host is suspended between reading the clock and acting.
                 self.pause(host);
             }
         }
@@ -499,7 +498,7 @@ impl World {
         self.at(next, Event::Tell(host, Step::Tick));
     }
 
-    /// A holder proposes the end itself, or tells the leader, as it knows it.
+    /// A holder proposes its release itself, or sends it to the leader that it knows.
     fn release(&mut self, host: usize, leads: Option<usize>, command: LeaseCommand) {
         match (command, leads) {
             (LeaseCommand::Release { epoch, .. }, Some(to)) if self.random.percent(70) => {
@@ -565,7 +564,7 @@ impl World {
         Ok(())
     }
 
-    /// All was calm for long.
+    /// Checks the state after the calm phase.
     fn end(&self) -> Result<(), String> {
         let wanted = self.hosts.iter().any(|host| host.wants);
         let held = (0..HOSTS).any(|host| self.holds(host));
@@ -576,7 +575,7 @@ impl World {
         }
     }
 
-    /// Somebody is elected; the others find out later.
+    /// Elects a leader; the other members learn of it later.
     fn elect(&mut self) {
         let host = self.random.below(HOSTS as u64) as usize;
         self.agreement.term += 1;
@@ -596,7 +595,7 @@ impl World {
         }
     }
 
-    /// A life begins: it reads what is committed.
+    /// Starts a process: it reads the committed state.
     fn begin(&mut self, host: usize) {
         let seen = self.agreement.leases[self.agreement.committed()].epoch;
         let index = self.agreement.committed();
@@ -643,8 +642,7 @@ impl World {
         self.at(long * MS, Event::Resume(host));
     }
 
-    /// The process ends and another one begins; what other processes of the machine
-    /// were told goes on.
+    /// Restarts the process. Other processes of the machine keep what they were told.
     fn restart(&mut self, host: usize) {
         self.note(|| format!("{host} begins anew"));
         let valid_ms = self.random.pick(&VALID_MS);
@@ -656,7 +654,7 @@ impl World {
         of.valid_ms = valid_ms;
         of.wants = true;
         if of.stands_still {
-            // Its timer was lost with it.
+            // The process lost its timer.
             of.inbox.push(Step::Tick);
         }
         if self.agreement.leader == Some(host) {
@@ -671,7 +669,7 @@ impl World {
         let released = of.holder.as_mut().and_then(Holder::release);
         self.note(|| format!("{host} wants it no more: {released:?}"));
         if let Some(command) = released {
-            // All of the machine was told first.
+            // The whole machine was told first.
             self.hosts[host].former = None;
             let leads = self.agreement.leader;
             self.release(host, leads, command);

@@ -1,4 +1,5 @@
-//! Clients: they ask any member, and note when they asked what and were told what.
+//! Clients: they send requests to any member, and record the times, the requests and
+//! the results.
 
 use super::defect::Defect;
 use super::host::{Common, now};
@@ -18,9 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A client gives up after this, and asks no more about it.
+/// Time after which a client abandons an operation and starts no other on it.
 const GIVES_UP: Duration = Duration::from_millis(2_500);
-/// Leases that are played with.
+/// Number of leases that clients use.
 const LEASES: u64 = 2;
 
 /// A client.
@@ -32,11 +33,10 @@ pub struct Client {
     pub nodes: u64,
     pub think_ms: u64,
     pub only_reads: bool,
-    /// What it saw last of each key.
+    /// Value last seen of each key.
     pub seen: [Single; LEASES as usize + 1],
 }
 
-/// What a member said.
 enum CallResult {
     Observed(Observed),
     NotDone,
@@ -44,7 +44,7 @@ enum CallResult {
 }
 
 impl Client {
-    /// Until it is to end.
+    /// Runs until the client is told to end.
     pub async fn run(mut self) {
         let mut count = 0;
         while !self.common.over.load(Ordering::Relaxed) {
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// Words that are to be remembered.
+    /// Writes an event that must not be lost.
     async fn tell(&mut self, running: Running, count: u64) {
         let words = format!("said {}-{count}", self.number);
         let unknown = Fate::Unknown;
@@ -111,8 +111,8 @@ impl Client {
             format!("client {number}: since {since:.3} {key:?} {op:?}: {said}")
         });
         let returned = match outcome {
-            // What was not done is no part of the history; if it was done
-            // nevertheless, others find no order.
+            // Operations that were not executed are excluded. If one was executed
+            // nevertheless, the other results have no order.
             CallResult::NotDone => return,
             CallResult::Unknown if op == Op::Read => return,
             CallResult::Unknown => None,
@@ -167,7 +167,7 @@ impl Client {
     }
 }
 
-/// Asks a member.
+/// Sends an operation to a member.
 async fn ask(common: &Common, running: Running, key: Key, op: Op) -> CallResult {
     let engine = running.engine.clone();
     if op == Op::Read {
@@ -195,7 +195,7 @@ async fn ask(common: &Common, running: Running, key: Key, op: Op) -> CallResult 
     }
 }
 
-/// What a member has of a key, after it made sure that this is the newest.
+/// Returns a member's value of a key, after the member confirmed that it is the newest.
 pub async fn read(engine: &Engine<Members>, key: Key, unconfirmed: bool) -> Option<Single> {
     if !unconfirmed {
         engine.confirm().await.ok()?;

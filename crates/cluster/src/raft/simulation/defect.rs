@@ -1,42 +1,43 @@
-//! What is broken on purpose: each of these has to be found. All are made around the
-//! engine, on its disk, its wire or by its clients; nothing in it knows of them.
+//! Deliberate defects, each of which the simulation must find. They act around the
+//! engine: on its disk, on its wire or in its clients. The engine's code knows nothing
+//! of them.
 
 use super::runtime::Members;
 use crate::raft::message::{Failure, Reply, Request};
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use part::codec;
 
-/// One way to be broken.
+/// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
-    /// A sync is answered and nothing is synced: votes and entries are told before
+    /// A sync is acknowledged without effect: votes and entries are acknowledged before
     /// they are on disk.
     SyncsNothing,
-    /// The last sync before a loss of power was answered too early.
+    /// The last sync before a loss of power was acknowledged too early.
     AnswersBeforeTheSync,
-    /// Who was killed comes back under its number, without its disk.
+    /// A killed member returns under its number, without its disk.
     ComesBackEmpty,
-    /// A store that was replaced by an older one is used as if it had all.
+    /// An older copy of a store is used as if it were complete.
     IgnoresPromises,
-    /// A voter gives its vote to everybody who asks.
+    /// A voter grants its vote to every candidate.
     GrantsEveryVote,
-    /// A follower takes what it was sent for agreed on.
+    /// A follower applies received entries as if they were committed.
     AppliesBeforeCommit,
-    /// A follower tells of entries that it has, and has not.
+    /// A follower acknowledges entries that it does not have.
     AcknowledgesGaps,
     /// A member whose disk refuses entries acknowledges them.
     AcknowledgesUnstored,
-    /// A forwarded proposal is tried again without its ticket.
+    /// A forwarded proposal is retried without its ticket.
     RetriesWithoutTicket,
-    /// Whoever believes to lead answers reads without asking the others.
+    /// A member that believes to be the leader confirms reads without asking the others.
     ConfirmsAlone,
-    /// Reads come from the state as it is, without asking.
+    /// Reads return the local state without confirmation.
     ReadsUnconfirmed,
-    /// A new leader gives leases away as if there had been none before it.
+    /// A new leader grants leases as if there had been no earlier leader.
     LeasesAreNotWaitedFor,
 }
 
-/// What arrives in place of a request.
+/// Returns the messages that arrive in place of a request.
 pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
     let Some(defect) = defect else {
         return vec![bytes];
@@ -61,7 +62,7 @@ pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
     }
 }
 
-/// What is answered in place of an answer.
+/// Returns the response that arrives in place of the real one.
 pub fn reply(defect: Option<Defect>, asked: &[u8], said: Vec<u8>) -> Vec<u8> {
     let Some(defect) = defect else {
         return said;

@@ -1,6 +1,6 @@
-//! A disk as the kernel and the hardware make one: what was written and not synced is
-//! there for who reads, and after a power cut perhaps not, in part, or torn. It can
-//! fail, be slow, and refuse writes for a while.
+//! A disk as the kernel and the hardware provide it: reads return what was written and
+//! not synced. After a power cut such data may be missing, partial or torn. The disk
+//! can fail, be slow, and refuse writes for a while.
 
 use super::runtime::Process;
 use lab::Random;
@@ -10,10 +10,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What a power cut leaves whole.
+/// Unit of writing that a power cut leaves whole, bytes.
 const SECTOR: usize = 512;
 
-/// What was done since the last sync.
+/// Operation since the last sync.
 #[derive(Clone, Debug)]
 enum Done {
     Write(u64, Vec<u8>),
@@ -38,24 +38,23 @@ impl Done {
 
 struct Inner {
     random: Random,
-    /// What is read.
     image: Vec<u8>,
-    /// What a power cut leaves for certain.
+    /// Image that certainly survives a power cut.
     durable: Vec<u8>,
     unsynced: Vec<Done>,
-    /// The process that has it open; others get errors.
+    /// Process that has the disk open; others get errors.
     life: u64,
     owner: Option<Process>,
-    /// So many syncs until one fails; 0: one has.
+    /// Number of syncs until one fails; 0: one has failed.
     fails_in: Option<u64>,
     /// There is no room: syncs fail, and most writes.
     full: bool,
-    /// So many syncs in a hundred take so long.
+    /// Percentage of syncs that are slow, and their duration.
     slow: Option<(u64, Duration)>,
-    /// Nothing is lost that a sync was asked for: syncs do nothing.
+    /// Syncs do nothing.
     lies: bool,
-    /// What was durable before the last sync, if a loss of power is to show that it
-    /// was answered too early.
+    /// Durable image before the last sync. Set if a power cut is to show that the sync
+    /// was acknowledged too early.
     before_last: Option<Vec<u8>>,
 }
 
@@ -84,7 +83,7 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file, for a process; who had it before has it no more.
+    /// Opens the file for a process; a previous owner loses access.
     pub fn open(&self, owner: Process) -> Backend {
         let mut inner = self.inner();
         inner.life += 1;
@@ -96,14 +95,14 @@ impl Disk {
         }
     }
 
-    /// The process is gone; what it wrote the kernel has.
+    /// Releases the disk after its process ended; the kernel keeps what it wrote.
     pub fn release(&self) {
         let mut inner = self.inner();
         inner.life += 1;
         inner.owner = None;
     }
 
-    /// The power is gone: of what was not synced any part may be there.
+    /// Cuts the power: any part of the data that was not synced may survive.
     pub fn cut_power(&self) {
         let mut inner = self.inner();
         let inner = &mut *inner;
@@ -134,12 +133,12 @@ impl Disk {
         inner.image.clone_from(&inner.durable);
     }
 
-    /// What a power cut would leave now, for a later time.
+    /// Returns the image that a power cut would leave now, for later use.
     pub fn backup(&self) -> Vec<u8> {
         self.inner().durable.clone()
     }
 
-    /// Nobody has it open, and this is all that is on it.
+    /// Replaces the whole disk by this image. No process may have it open.
     pub fn restore(&self, image: Vec<u8>) {
         let mut inner = self.inner();
         inner.life += 1;
@@ -149,18 +148,19 @@ impl Disk {
         inner.image = image;
     }
 
-    /// One of the next syncs fails, and everything after it until it is opened anew.
+    /// Makes one of the next syncs fail, and everything after it until the disk is opened
+    /// again.
     pub fn fail_soon(&self) {
         let mut inner = self.inner();
         inner.fails_in = Some(inner.random.below(6) + 1);
     }
 
-    /// There is no room on it, or room again.
+    /// Makes the disk full, or frees space again.
     pub fn fill(&self, full: bool) {
         self.inner().full = full;
     }
 
-    /// It is quick, and fails no more, unless it has failed already.
+    /// Makes the disk fast, and clears failures that have not happened yet.
     pub fn heal(&self) {
         let mut inner = self.inner();
         inner.slow = None;
@@ -168,12 +168,12 @@ impl Disk {
         inner.fails_in = inner.fails_in.filter(|left| *left == 0);
     }
 
-    /// So many syncs in a hundred take so long; the process waits for them.
+    /// Makes this percentage of syncs take this long; the process waits for them.
     pub fn slow(&self, slow: Option<(u64, Duration)>) {
         self.inner().slow = slow;
     }
 
-    /// A sync keeps nothing.
+    /// Makes syncs keep nothing.
     pub fn lie(&self) {
         self.inner().lies = true;
     }
@@ -185,7 +185,7 @@ impl Disk {
     }
 }
 
-/// The file, as one process has it open.
+/// The file, as opened by one process.
 pub struct Backend {
     disk: Disk,
     life: u64,
@@ -262,7 +262,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut inner = self.inner()?;
-        // What replaces other bytes in place needs no room.
+        // Overwriting bytes in place needs no space.
         if inner.full && inner.random.percent(70) {
             return Err(io::ErrorKind::StorageFull.into());
         }

@@ -1,4 +1,4 @@
-//! The machines: their disks, and the processes that begin and end on them.
+//! Hosts: their disks, and the processes that start and end on them.
 
 use super::defect::Defect;
 use super::disk::Disk;
@@ -21,22 +21,22 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long a start is tried again.
+/// Largest number of attempts to start.
 const START_TRIES: u32 = 40;
 
-/// What all tasks of a history share.
+/// Data that all tasks of a history share.
 pub struct Common {
     pub network: Network,
     pub record: Mutex<Record>,
     pub observer: Mutex<Observer>,
     pub leases: Mutex<Table>,
-    /// Clients are to end.
+    /// Tells clients to end.
     pub over: AtomicBool,
     pub defect: Option<Defect>,
     pub trace: Option<Mutex<Vec<String>>>,
 }
 
-/// Nanoseconds since the history began.
+/// Returns the nanoseconds since the history began.
 pub fn now() -> u64 {
     let now = openraft_rt_sim::SimInstant::try_now();
     now.map_or(0, |now| now.elapsed_since_start().as_nanos() as u64)
@@ -50,7 +50,7 @@ impl Common {
     }
 }
 
-/// The files of a member, as its process opens them.
+/// Files of a member, as its process opens them.
 struct Stores {
     owner: Owner,
     disk: Disk,
@@ -95,16 +95,16 @@ pub struct Host {
     pub promise: Disk,
     /// A copy of the store from earlier.
     pub backup: Vec<u8>,
-    /// It was never there before.
+    /// The member has never run before.
     fresh: bool,
-    /// Its store was lost, and it may not vote yet.
+    /// The member's store was lost, and it may not vote yet.
     pub lost: bool,
     clock: Clock,
     random: Random,
     pub process: Process,
-    /// It is never to run again.
+    /// The host must never run again.
     pub gone: bool,
-    /// Its disk failed in this life.
+    /// The disk failed during this run.
     pub failed: bool,
     pub snapshot_entries: u64,
 }
@@ -138,7 +138,7 @@ impl Host {
         MemberId(self.place as u64 + 1)
     }
 
-    /// As the cluster knows it.
+    /// Returns the member as the cluster knows it.
     pub fn member(&self) -> Member {
         Member {
             id: self.id(),
@@ -162,7 +162,7 @@ impl Host {
         }
     }
 
-    /// Begins, if it is not there.
+    /// Starts the process, unless it runs.
     pub async fn start(&mut self, common: &Arc<Common>) -> Result<(), String> {
         if self.gone || common.network.running(self.place).is_some() {
             return Ok(());
@@ -242,7 +242,7 @@ impl Host {
         Ok(())
     }
 
-    /// Looks at each state that it comes to, while it lives.
+    /// Observes each state that the process reaches, while it runs.
     fn watch(&self, common: &Arc<Common>, engine: Engine<Members>) {
         let (common, id) = (common.clone(), self.id());
         self.process.spawn(async move {
@@ -256,7 +256,7 @@ impl Host {
         });
     }
 
-    /// The process ends at once; the kernel has what it wrote.
+    /// Kills the process; the kernel keeps what it wrote.
     pub fn kill(&mut self, common: &Common) {
         common.note(|| format!("{} is killed", self.id()));
         self.disk.release();
@@ -267,23 +267,23 @@ impl Host {
         }
     }
 
-    /// There is no room on its disk, or room again.
+    /// Makes its disk full, or frees space again.
     pub fn fill(&self, full: bool) {
         self.disk.fill(full);
         self.promise.fill(full);
     }
 
-    /// Nothing is in its store any more.
+    /// Empties its store.
     pub fn lose_store(&self) {
         self.disk.restore(Vec::new());
     }
 
-    /// Its store is the copy from earlier.
+    /// Replaces the store by the earlier copy.
     pub fn roll_back(&self) {
         self.disk.restore(self.backup.clone());
     }
 
-    /// Nothing is in its promise file any more.
+    /// Empties its promise file.
     pub fn lose_promise(&self) {
         self.promise.restore(Vec::new());
     }
@@ -302,15 +302,15 @@ impl Host {
         self.process.kill();
     }
 
-    /// Something in it has panicked, and its disk is well.
+    /// Returns the message if a task has panicked although the disk works.
     pub fn panicked(&self) -> Option<String> {
         let panics = self.process.panics();
         let first = panics.first().filter(|_| !self.failed)?;
         Some(format!("{} panicked: {first}", self.id()))
     }
 
-    /// The engine has stopped by itself, or waits for a disk that never works again before
-    /// its next start.
+    /// Returns the error if the engine stopped by itself, or waits for a disk that only
+    /// works again after a restart.
     pub fn halted(&self, common: &Common) -> Option<EngineError> {
         let running = common.network.running(self.place)?;
         let standing = running.engine.standing();

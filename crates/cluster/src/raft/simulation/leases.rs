@@ -1,6 +1,6 @@
-//! A lease that all nodes want, on the real agreement: holders and grants of the role, with
-//! clocks that drift. Nobody holds it while another does, and whoever holds it knows every
-//! record that was written under it before.
+//! A lease that all nodes request, on the real consensus: holders and grants of the
+//! role, with clocks that drift. Never do two members hold it at once, and each holder
+//! knows every record that was written under it before.
 
 use super::host::{Common, now};
 use super::network::{Link, MEMBERS};
@@ -19,19 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-/// The lease.
 const NAME: &str = "volume/a";
-/// How long a renewal is good.
+/// Validity of a renewal.
 const VALID_MS: u64 = 600;
-/// How differently well nodes could use it.
+/// Number of ranks by which nodes are preferred as holders.
 const RANKS: u64 = 3;
-/// How often holders look.
 const LOOK: Duration = Duration::from_millis(15);
-/// How long a member that begins waits for whoever leads to confirm itself.
+/// Longest time that a starting member waits for the leader to confirm itself.
 const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
-/// How long an answer is waited for.
 const LIMIT: Duration = Duration::from_millis(500);
-/// What no message between engines begins with.
+/// First byte that no message between engines has.
 pub const MARK: u8 = 0xc1;
 
 /// A machine's clock.
@@ -61,7 +58,7 @@ impl Clock {
     }
 }
 
-/// Who holds it until when by its own clock, as its machine was told.
+/// Leases of a machine, each with its expiry by the machine's own clock.
 #[derive(Default)]
 pub struct Table {
     holds: [Option<(Clock, Boottime)>; MEMBERS],
@@ -76,18 +73,18 @@ impl Table {
         (0..MEMBERS).filter(holds).collect()
     }
 
-    /// Whether somebody holds it.
+    /// Returns whether any member holds it.
     pub fn is_held(&self) -> bool {
         !self.holding().is_empty()
     }
 
-    /// The machine lost power: nothing of it holds anything.
+    /// The machine lost power: none of its processes holds anything.
     pub fn forget(&mut self, place: usize) {
         self.holds[place] = None;
     }
 }
 
-/// Holds it, or tries to, as long as its process lives.
+/// Requests and uses the lease as long as its process lives.
 pub struct Actor {
     pub link: Link,
     pub engine: Engine<Members>,
@@ -110,7 +107,7 @@ impl Actor {
         }
     }
 
-    /// Until its process ends.
+    /// Runs until its process ends.
     pub async fn run(mut self) {
         let mut holders = Holders::new(self.id(), VALID_MS);
         let mut records = 0;
@@ -141,7 +138,7 @@ impl Actor {
             }
             let next = Members::timeout(LOOK, answered.recv()).await;
             if let Ok(Some((renewal, told))) = next {
-                // Whoever could use it better is to have it, mostly.
+                // The holder usually releases the lease for a member with a higher rank.
                 let better = holders.answered(&renewal, told, self.clock.now());
                 if better && self.random.percent(90) {
                     holders.want([]);
@@ -165,7 +162,7 @@ impl Actor {
             observer.say(format!("{holding:?} (from 0) hold the lease at once"));
         }
         let (epoch, written) = table.written;
-        // What it writes itself it may learn a little later.
+        // The member may learn of its own writes a little later.
         let behind = |held: &&KnownLease| held.epoch > epoch.0 && held.number < written;
         if let Some(held) = held.filter(behind) {
             let has = held.number;
@@ -175,7 +172,7 @@ impl Actor {
         held.map(|held| (Epoch(held.epoch), held.number))
     }
 
-    /// Writes a record that comes behind all those of this epoch and of earlier ones.
+    /// Writes a record that follows all those of this epoch and of earlier ones.
     fn record(&self, epoch: Epoch, number: u64) {
         let (engine, common) = (self.engine.clone(), self.common.clone());
         Members::spawn(async move {

@@ -1,23 +1,24 @@
-//! Whether a history is linearizable: Wing and Gong's search with memory. Each operation
-//! takes effect at one moment between its call and its return; one without a return
-//! at any later moment, or never.
+//! Linearizability check: Wing and Gong's search with memoization. Each operation takes
+//! effect at one moment between its call and its return. An operation without a return
+//! takes effect at any later moment, or never.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 
-/// States that are looked at for one history at most.
+/// Largest number of states that are searched for one history.
 const LOOKS_MAX: usize = 2_000_000;
 
-/// What a single copy would do.
+/// Behaviour of a single copy.
 pub trait Model {
     type State: Clone + Eq + Hash;
     type Op: fmt::Debug;
-    /// What the caller was told.
+    /// Result that the caller received.
     type Observed: fmt::Debug;
 
     fn begin(&self) -> Self::State;
-    /// The state after it, if this can have been said (None: nothing was said).
+    /// Returns the state after the operation, if the result is possible (None: no
+    /// result).
     fn step(
         &self,
         state: &Self::State,
@@ -26,18 +27,18 @@ pub trait Model {
     ) -> Option<Self::State>;
 }
 
-/// An operation, as a client saw it.
+/// An operation, as a client observed it.
 #[derive(Clone, Debug)]
 #[allow(dead_code, reason = "who asked is told to people")]
 pub struct Operation<O, S> {
     pub client: usize,
     pub op: O,
     pub called_at: u64,
-    /// When it returned what; None: it never did, or nobody knows.
+    /// Time and result of the return; None: the call never returned, or the result is
+    /// unknown.
     pub returned: Option<(u64, S)>,
 }
 
-/// The search.
 struct Search<'a, M: Model> {
     model: &'a M,
     operations: &'a [Operation<M::Op, M::Observed>],
@@ -46,7 +47,8 @@ struct Search<'a, M: Model> {
     looks: usize,
 }
 
-/// Whether there is an order; the error says after how many looks there was none.
+/// Searches for a linear order. The error holds the number of steps after which none
+/// was found.
 pub fn check<M: Model>(
     model: &M,
     operations: &[Operation<M::Op, M::Observed>],
@@ -88,7 +90,8 @@ impl<M: Model> Search<'_, M> {
         }
     }
 
-    /// Which can be next: those that were called before any that is left returned.
+    /// Returns the operations that can be next: those called before any remaining one
+    /// returned.
     fn candidates(&self) -> Vec<usize> {
         let left = || (0..self.operations.len()).filter(|place| !self.is_done(*place));
         let first_return = left()
@@ -101,7 +104,7 @@ impl<M: Model> Search<'_, M> {
         let mut next: Vec<usize> = left()
             .filter(|place| self.operations[*place].called_at <= first_return)
             .collect();
-        // What returned first was most likely first.
+        // Operations that returned first most likely took effect first.
         next.sort_by_key(|place| {
             let returned = &self.operations[*place].returned;
             returned.as_ref().map_or(u64::MAX, |(at, _)| *at)
@@ -109,7 +112,7 @@ impl<M: Model> Search<'_, M> {
         next
     }
 
-    /// Depth first, with a stack of its own: histories are long.
+    /// Searches depth first with an explicit stack, because histories are long.
     fn ordered(&mut self, begin: &M::State) -> bool {
         let mut stack: Vec<(Option<usize>, M::State, std::vec::IntoIter<usize>)> = Vec::new();
         let first = self.candidates();

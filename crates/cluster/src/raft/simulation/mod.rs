@@ -1,16 +1,16 @@
-//! Histories of members that agree: engines on a simulated runtime, wire and disk,
-//! with clients, while processes are killed and stand still, power goes, disks fail and
-//! are slow, and the network is cut in every shape. A seed replays one.
+//! Simulated consensus: engines on a simulated runtime, wire and disk, with clients.
+//! Processes are killed and suspended, power is cut, disks fail and are slow, and the
+//! network is partitioned in every way. A seed replays a history.
 //!
 //! `CLUSTER_SEED=n cargo test -p evenkeel-cluster --lib raft::simulation` repeats the
-//! history `n` and tells it when it fails, `CLUSTER_SEEDS=n` runs so many;
-//! `CLUSTER_SCENARIOS=n` tries each written one with so many seeds.
+//! history `n` and prints it when it fails, `CLUSTER_SEEDS=n` runs that many;
+//! `CLUSTER_SCENARIOS=n` runs each scripted one with that many seeds.
 //!
-//! What has to hold is in files apart: [`observer`] (one leader a term, the same state
-//! after the same number of commands everywhere), [`record`] and [`linear`] (all that
-//! clients were told fits one single copy), [`leases`] (nobody holds what another holds),
-//! the end of [`world`] (all are of one mind in
-//! a calm, what was acknowledged is there once).
+//! The invariants are in separate files: [`observer`] (one leader per term, the same state
+//! after the same number of commands everywhere), [`record`] and [`linear`] (the results
+//! of all clients fit a single copy), [`leases`] (no lease has two holders),
+//! the end of [`world`] (all members agree in a calm, each acknowledged event occurs
+//! once).
 
 mod client;
 mod defect;
@@ -37,12 +37,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use world::World;
 
-/// Histories that are tried; many more by `make test-long`.
+/// Number of histories; `make test-long` runs many more.
 const HISTORIES: u64 = 12;
-/// Histories within which each defect is found.
+/// Number of histories within which each defect must be found.
 const FOUND_WITHIN: u64 = 60;
 
-/// One history: how much was answered in it, or what was seen that should not be.
+/// Runs one history. Returns the number of completed operations, or the violation that
+/// was seen.
 fn history(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
     let mut random = Random::new(seed);
     let plan = match defect {
@@ -69,7 +70,7 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
     })
 }
 
-/// What comes of each of these, tried on all processors.
+/// Applies the function to each item, on all processors.
 fn on_all_processors<A: Sync, B: Send>(of: &[A], does: impl Fn(&A) -> B + Sync) -> Vec<B> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -119,7 +120,7 @@ fn histories_hold_what_was_promised() {
             .collect();
         panic!("CLUSTER_SEED={seed}: {what}and {others}");
     }
-    // Histories in which nothing is done hold everything.
+    // Histories without operations would satisfy every invariant.
     assert!(answered > count * 20, "{answered} answers in {count}");
 }
 
@@ -130,7 +131,7 @@ fn a_seed_replays_its_history() {
     }
 }
 
-/// The first of so many histories that shows it.
+/// Returns the first of this many histories that shows the defect.
 fn found(defect: Defect) -> Option<(u64, String)> {
     (0..FOUND_WITHIN).find_map(|seed| Some((seed, history(seed, Some(defect)).err()?)))
 }

@@ -1,5 +1,5 @@
-//! What is between the members: each direction of each pair can be cut; calls and
-//! answers are lost, delayed, doubled, and overtake each other.
+//! Network between the members: each direction of each pair can be cut. Calls and
+//! responses are lost, delayed, duplicated and reordered.
 
 use super::defect::{self, Defect};
 use super::leases;
@@ -13,24 +13,24 @@ use openraft_rt::AsyncRuntime;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Members at most, those that come later among them.
+/// Largest number of members, including those that join later.
 pub const MEMBERS: usize = 6;
 
 /// How packets fare.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
-    /// Each takes at least so long, microseconds, and up to that much longer.
+    /// Smallest delay of a packet, microseconds; `jitter_us` is the largest addition.
     pub delay_us: u64,
     pub jitter_us: u64,
-    /// And up to that much more while the ways are slow.
+    /// Additional delay while links are slow, microseconds.
     pub slow_us: u64,
-    /// So many of a hundred are lost, or come twice, or late.
+    /// Percentage of packets that are lost, duplicated or delayed.
     pub loss: u64,
     pub double: u64,
     pub late: u64,
 }
 
-/// Who is there.
+/// A running process of a host.
 #[derive(Clone)]
 pub struct Running {
     pub engine: Engine<Members>,
@@ -67,7 +67,7 @@ impl Network {
         change(&mut self.inner().weather);
     }
 
-    /// Who runs at a place.
+    /// Sets the process that runs on a host.
     pub fn set_running(&self, place: usize, running: Option<Running>) {
         let before = std::mem::replace(&mut self.inner().running[place], running);
         drop(before);
@@ -81,7 +81,7 @@ impl Network {
         self.inner().cut[from][to] = cut;
     }
 
-    /// Those of one side hear those of the other no more.
+    /// Partitions the network: the hosts of one side no longer hear those of the other.
     pub fn partition(&self, side: u64) {
         let mut inner = self.inner();
         for a in 0..MEMBERS {
@@ -99,13 +99,13 @@ impl Network {
         inner.weather.slow_us = 0;
     }
 
-    /// The history is over: nobody runs any more.
+    /// Ends the history: no process runs any more.
     pub fn end(&self) {
         let running = std::mem::take(&mut self.inner().running);
         drop(running);
     }
 
-    /// When a packet arrives, if it does.
+    /// Returns when a packet arrives, or None if it is lost.
     fn way(&self, from: usize, to: usize) -> Option<Duration> {
         let mut inner = self.inner();
         let weather = inner.weather;
@@ -126,7 +126,7 @@ impl Network {
     }
 }
 
-/// A member's way to the others.
+/// Transport of a member to the others.
 #[derive(Clone)]
 pub struct Link {
     pub place: usize,
@@ -137,7 +137,7 @@ pub struct Link {
 type Answer = tokio::sync::mpsc::UnboundedSender<Vec<u8>>;
 
 impl Link {
-    /// One copy of a call on its way, outside of any process.
+    /// Carries one copy of a call, outside of any process.
     fn carry(&self, to: usize, bytes: Vec<u8>, answer: Answer) {
         let Some(way) = self.network.way(self.place, to) else {
             return;
@@ -187,7 +187,7 @@ impl Transport for Link {
             return Err(CallError::Refused);
         }
         if self.network.running(to).is_none() && !self.network.doubles() {
-            // Its machine is up and says that nobody listens.
+            // The machine is up and reports that no process listens.
             return Err(CallError::Unreachable);
         }
         let (answer, mut answers) = tokio::sync::mpsc::unbounded_channel();
@@ -201,7 +201,7 @@ impl Transport for Link {
         let waits = Members::timeout(limit, async {
             match answers.recv().await {
                 Some(said) => said,
-                // Lost on its way: nobody knows, so the time goes by.
+                // Lost packets are not reported, so the call runs into its timeout.
                 None => std::future::pending().await,
             }
         });

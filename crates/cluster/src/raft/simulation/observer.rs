@@ -1,4 +1,4 @@
-//! Looks at all members all the time, and knows what must never be seen.
+//! Observes all members continuously, and checks the invariants.
 
 use crate::member::MemberId;
 use crate::member::digest;
@@ -6,26 +6,25 @@ use crate::raft::RaftStatus;
 use crate::state::State;
 use std::collections::BTreeMap;
 
-/// What was seen.
+/// Observations of the history.
 #[derive(Default)]
 pub struct Observer {
-    /// Who led in which term.
     leaders: BTreeMap<u64, MemberId>,
-    /// The state after so many commands, by its digest, and at whom it was seen first.
+    /// State digest after each number of commands, with the member that showed it first.
     states: BTreeMap<u64, (crate::member::Digest, MemberId)>,
-    /// How far each member was in its present life.
+    /// Progress of each member in its current run.
     applied: BTreeMap<MemberId, u64>,
-    /// The first thing that must not be.
+    /// First violation of an invariant.
     pub wrong: Option<String>,
 }
 
 impl Observer {
-    /// A life begins: its state is that of its disk.
+    /// Records that a process starts with the state of its disk.
     pub fn begins(&mut self, member: MemberId) {
         self.applied.remove(&member);
     }
 
-    /// How a member stands.
+    /// Records the status of a member.
     pub fn stands(&mut self, member: MemberId, standing: &RaftStatus) {
         if !standing.leading {
             return;
@@ -37,7 +36,7 @@ impl Observer {
         }
     }
 
-    /// What a member has applied.
+    /// Records the state that a member has applied.
     pub fn has(&mut self, member: MemberId, state: &State) {
         let before = self.applied.insert(member, state.applied);
         if before == Some(state.applied) {

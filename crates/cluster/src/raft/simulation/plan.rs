@@ -1,4 +1,4 @@
-//! What happens in a history: drawn from its seed, then healed, then calm.
+//! Events of a history: drawn from its seed, then healed, then calm.
 
 use super::defect::Defect;
 use super::network::Weather;
@@ -9,74 +9,74 @@ use std::time::Duration;
 /// Disturbances in a history at most.
 const DISTURBANCES: u64 = 9;
 
-/// Something that happens.
+/// A disturbance of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub enum Disturbance {
-    /// One is not heard by the other any more.
+    /// The second host no longer receives from the first.
     Cut(usize, usize),
-    /// Neither hears the other.
+    /// Neither host receives from the other.
     CutBoth(usize, usize),
-    /// Neither side hears the other.
+    /// Neither side receives from the other.
     Partition(u64),
-    /// Who leads is with fewer than half of the members, and does not know it.
+    /// The leader is in a minority partition, and does not know it.
     LeaderInMinority,
-    /// All cuts, losses and slow ways are over.
+    /// All cuts, losses and slow links end.
     Heal,
-    /// So many packets of a hundred are lost.
+    /// Percentage of packets that are lost.
     Loss(u64),
-    /// So many packets of a hundred are late by up to 400 ms.
+    /// Percentage of packets that are delayed by up to 400 ms.
     Late(u64),
-    /// Every packet takes up to so many milliseconds longer.
+    /// Every packet takes up to this many milliseconds longer.
     Slow(u64),
-    /// The process stands still, milliseconds.
+    /// The process is suspended for this many milliseconds.
     StandStill(usize, u64),
-    /// The one that leads stands still.
+    /// The leader is suspended for this many milliseconds.
     LeaderStandsStill(u64),
-    /// The process is killed, and restarts so many milliseconds later.
+    /// The process is killed, and restarts this many milliseconds later.
     Kill(usize, u64),
-    /// The one that leads is killed.
+    /// The leader is killed, and restarts this many milliseconds later.
     KillLeader(u64),
-    /// The machine loses power, and has it again so many milliseconds later.
+    /// The machine loses power for this many milliseconds.
     PowerCut(usize, u64),
-    /// All lose power at once.
+    /// All machines lose power at once.
     Blackout(u64),
-    /// Its disk fails soon.
+    /// The disk of a host fails soon.
     DiskFails(usize),
-    /// Its disk is full for so many milliseconds.
+    /// The disk of a host is full for this many milliseconds.
     DiskFull(usize, u64),
-    /// The disk of the one that leads is full for so many milliseconds.
+    /// The disk of the leader is full for this many milliseconds.
     LeaderDiskFull(u64),
-    /// Syncs of its disk take so many milliseconds now and then.
+    /// Some syncs of the disk take this many milliseconds.
     SlowDisk(usize, u64),
-    /// The process is killed and its store is gone when it restarts, so many
-    /// milliseconds later.
+    /// The process is killed and its store is lost; it restarts this many milliseconds
+    /// later.
     LoseStore(usize, u64),
     /// The store is copied.
     BackUp(usize),
     /// The process is killed, and restarts with the copy.
     RollBack(usize, u64),
-    /// The process is killed, and its promise file is gone.
+    /// The process is killed, and its promise file is lost.
     LosePromise(usize, u64),
-    /// Leadership is handed over.
+    /// The leader hands leadership over.
     HandOver,
-    /// The arbiter is lost for good, and another one takes its place.
+    /// The arbiter is lost for good, and another one replaces it.
     ReplaceArbiter,
 }
 
-/// A history before it happens.
+/// Plan of a history before it runs.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Those that are there from the beginning.
+    /// Kinds of the initial members.
     pub kinds: Vec<Kind>,
     pub weather: Weather,
-    /// What happens, and how much later than what is before it.
+    /// Disturbances, each with its delay after the one before.
     pub steps: Vec<(Duration, Disturbance)>,
     pub clients: usize,
-    /// Clients that only read, besides.
+    /// Number of additional clients that only read.
     pub readers: usize,
     /// Longest time between two operations of a client.
     pub think_ms: u64,
-    /// When a process is killed, the others see its connections die at once.
+    /// When a process is killed, the others see its connections close at once.
     pub connections_die: bool,
     /// Entries between snapshots.
     pub snapshot_entries: u64,
@@ -120,8 +120,8 @@ pub fn draw(random: &mut Random) -> Plan {
     }
 }
 
-/// A history in which what is broken can show: some of it does only when few things
-/// happen, in one order. What happens when, and to whom, is drawn nevertheless.
+/// Returns a plan that can expose a defect: some defects show only if few things
+/// happen, in one order. Times and targets are still random.
 pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
     let mut plan = draw(random);
     let mut nodes = 2;
@@ -132,7 +132,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
     };
     match defect {
         Defect::GrantsEveryVote => {
-            // Who is behind is left with the arbiter, and is to lead.
+            // The member that is behind is left with the arbiter, and must become leader.
             for node in [0, 1] {
                 then(100, 400, Disturbance::Partition(1 << node));
                 then(900, 1_300, Disturbance::LeaderInMinority);
@@ -140,7 +140,8 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::IgnoresPromises => {
-            // The arbiter is behind, one node is replaced by its copy, the other one away.
+            // The arbiter is behind, one node is replaced by its copy, and the other one is
+            // away.
             for one in [0, 1, 0] {
                 then(100, 300, Disturbance::BackUp(one));
                 then(10, 50, Disturbance::Partition(1 << 2));
@@ -151,7 +152,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::AppliesBeforeCommit => {
-            // A follower stays with a leader of fewer than half.
+            // A follower stays with a leader that has no majority.
             nodes = 4;
             for _ in 0..2 {
                 then(100, 400, Disturbance::LeaderInMinority);
@@ -159,7 +160,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::ConfirmsAlone => {
-            // Longer than clients wait for an answer of the one that is alone.
+            // Longer than clients wait for a response of the isolated leader.
             then(100, 400, Disturbance::LeaderInMinority);
             then(3_000, 4_000, Disturbance::Heal);
             plan.readers = 2;
@@ -176,7 +177,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
             }
         }
         Defect::LeasesAreNotWaitedFor => {
-            // Another one leads long before a lease ends.
+            // Another leader is elected long before a lease expires.
             for _ in 0..3 {
                 then(900, 1_300, Disturbance::KillLeader(1_200));
                 then(1_300, 1_500, Disturbance::Heal);

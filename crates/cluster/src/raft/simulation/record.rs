@@ -1,18 +1,17 @@
-//! What clients asked for and were told, and the single copy that all of it is to
-//! look like.
+//! Requests of clients with their results, and the single copy that they must match.
 
 use super::linear::{self, Model, Operation};
 use crate::command::{Answer, Refusal};
 use std::collections::BTreeMap;
 
-/// What is read and written: leases by name, and the versions.
+/// Key that clients read and write: a lease by name, or the versions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Key {
     Lease(u8),
     Versions,
 }
 
-/// What is asked for.
+/// Operation that a client requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     Read,
@@ -33,7 +32,7 @@ pub enum Op {
     },
 }
 
-/// What is said.
+/// Result that a client receives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Observed {
     Is(Single),
@@ -43,12 +42,12 @@ pub enum Observed {
     Old,
     Busy(u64),
     Unfit,
-    /// Something that no single copy would say.
+    /// Result that no single copy would return.
     Nonsense(String),
 }
 
 impl Observed {
-    /// As the state answered.
+    /// Converts the state's result.
     pub fn of(answer: Answer) -> Observed {
         match answer {
             Answer::Done => Observed::Done,
@@ -121,7 +120,7 @@ fn does(state: Single, op: &Op) -> (Single, Observed) {
     }
 }
 
-/// What became of words that were to be remembered.
+/// Fate of an event that a client wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     Acknowledged,
@@ -129,7 +128,7 @@ pub enum Fate {
     NotDone,
 }
 
-/// All that clients saw.
+/// Results that all clients observed.
 #[derive(Default)]
 pub struct Record {
     pub operations: BTreeMap<Key, Vec<Operation<Op, Observed>>>,
@@ -137,13 +136,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Operations that were answered.
+    /// Returns the number of completed operations.
     pub fn answered(&self) -> usize {
         let all = self.operations.values().flatten();
         all.filter(|operation| operation.returned.is_some()).count()
     }
 
-    /// Each key by itself: a history is linearizable if those of its keys are.
+    /// Checks each key separately: a history is linearizable if the histories of its keys
+    /// are.
     pub fn linearizable(&self) -> Result<(), String> {
         for (key, operations) in &self.operations {
             linear::check(&Copy, operations).map_err(|what| format!("{key:?}: {what}"))?;

@@ -1,6 +1,6 @@
-//! A runtime in which tasks belong to processes: one that stands still is not polled
-//! while time goes on, one that was killed is gone at once with all that it had.
-//! Everything else is [`SimRuntime`]'s.
+//! A runtime in which tasks belong to processes. A suspended process is not polled
+//! while time passes, and a killed one disappears at once with all its tasks.
+//! Everything else comes from [`SimRuntime`].
 
 use openraft::OptionalSend;
 use openraft_rt::AsyncRuntime;
@@ -18,18 +18,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 thread_local! {
-    /// Whose task is polled.
+    /// Process whose task is polled.
     static CURRENT: RefCell<Option<Process>> = const { RefCell::new(None) };
 }
 
 #[derive(Default)]
 struct Inner {
-    /// How many reasons it has to stand still.
+    /// Number of reasons for which the process is suspended.
     stands_still: u32,
     dead: bool,
     wakers: Vec<Waker>,
     tasks: Vec<Weak<dyn Slot>>,
-    /// What its tasks panicked with.
+    /// Panic messages of its tasks.
     panics: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Process {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Spawns a task of it.
+    /// Spawns a task of the process.
     pub fn spawn<T>(&self, future: T) -> SimJoinHandle<T::Output>
     where
         T: Future + Send + 'static,
@@ -52,7 +52,7 @@ impl Process {
         Members::spawn(future)
     }
 
-    /// Spawns a task of no process: of the world around them.
+    /// Spawns a task of the simulation that belongs to no process.
     pub fn of_nobody<T>(future: T) -> SimJoinHandle<T::Output>
     where
         T: Future + Send + 'static,
@@ -62,7 +62,7 @@ impl Process {
         Members::spawn(future)
     }
 
-    /// It stands still for so long.
+    /// Suspends the process for this duration.
     pub fn stand_still(&self, long: Duration) {
         self.inner().stands_still += 1;
         let process = self.clone();
@@ -80,7 +80,7 @@ impl Process {
         });
     }
 
-    /// It is gone.
+    /// Kills the process with all its tasks.
     pub fn kill(&self) {
         let tasks = {
             let mut inner = self.inner();
@@ -94,13 +94,13 @@ impl Process {
         }
     }
 
-    /// What its tasks panicked with.
+    /// Returns the panic messages of its tasks.
     pub fn panics(&self) -> Vec<String> {
         self.inner().panics.clone()
     }
 }
 
-/// While it lives, tasks belong to this process.
+/// Guard: while it exists, new tasks belong to this process.
 struct Entered(Option<Process>);
 
 impl Entered {

@@ -1,4 +1,4 @@
-//! Histories that are written, not drawn.
+//! Scripted histories, as opposed to random ones.
 
 use super::host::now;
 use super::network::Weather;
@@ -15,15 +15,14 @@ use openraft_rt_sim::SimRuntime;
 use part::{codec, lock};
 use std::time::Duration;
 
-/// Seeds with which each is tried: they differ in delays and election times.
+/// Number of seeds for each scenario: they differ in delays and election times.
 const SEEDS: u64 = 2;
-/// Rounds of forged messages in one history.
+/// Number of rounds of forged messages in one history.
 const FORGED_ROUNDS: u64 = 200;
-/// Everything that is waited for comes within this time.
+/// Timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Once it is calm, a leader is found within this time: some election timeouts.
+/// Time within which a leader must be elected in a calm: some election timeouts.
 const SOON: Duration = Duration::from_secs(3);
-/// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
 const A: usize = 0;
@@ -51,7 +50,7 @@ fn pair(seed: u64) -> World {
     World::new(plan, Random::new(seed), None, false)
 }
 
-/// Has words acknowledged by asking this one.
+/// Writes an event through this member until it is acknowledged.
 async fn told(world: &World, place: usize, words: &str) -> Result<(), String> {
     let engine = world.engine(place).ok_or("nobody is there")?;
     let body = Body::Event {
@@ -118,7 +117,7 @@ async fn only_the_arbiter_has_it(mut world: World) -> Result<(), String> {
         return Err("B leads without what was acknowledged".to_owned());
     }
     told(&world, ARBITER, "the arbiter forwards this to B").await?;
-    // A comes back, and all are of one mind.
+    // A returns, and all members agree.
     world.heal().await?;
     world.end().await
 }
@@ -128,8 +127,8 @@ fn what_only_the_arbiter_has_reaches_b_which_then_leads() {
     each_seed(only_the_arbiter_has_it);
 }
 
-/// Somebody has the keys of the arbiter, and sends what she likes beside it, while both nodes run:
-/// nothing of it has an effect, and the nodes go on.
+/// An attacker has the arbiter's keys and sends arbitrary messages while the arbiter
+/// and both nodes run. None has an effect, and the nodes continue.
 async fn keys_of_the_arbiter_are_stolen(mut world: World, seed: u64) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
@@ -186,7 +185,7 @@ fn thief_of_the_arbiters_keys_changes_nothing() {
     }
 }
 
-/// What of a member's files is lost.
+/// Part of a member's files that is lost.
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     Store,
@@ -204,8 +203,9 @@ fn lose(world: &mut World, place: usize, what: Lost) {
     });
 }
 
-/// A and another one acknowledge what the third does not have; A is away, and the other
-/// one loses its files: nobody leads until A is back, and nothing is lost.
+/// A and another member acknowledge entries that the third one lacks. A is away, and
+/// the other one loses its files: there is no leader until A is back, and nothing is
+/// lost.
 async fn acknowledged_and_lost(mut world: World, other: usize, what: Lost) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
@@ -237,8 +237,8 @@ fn who_lost_what_it_acknowledged_helps_nobody_to_lead() {
     }
 }
 
-/// Each loses its files while the others are there, and is a voter again; at last nobody
-/// of the beginning's disks is left.
+/// Each member loses its files in turn while the others run, and becomes a voter again.
+/// At last none of the original disks is left.
 async fn one_after_the_other(mut world: World) -> Result<(), String> {
     world.found().await?;
     for (round, what) in LOSSES.into_iter().enumerate() {
@@ -266,7 +266,7 @@ fn all_lose_their_stores_one_after_the_other_and_nothing_is_lost() {
     each_seed(one_after_the_other);
 }
 
-/// What the arbiter asks the leader on its way back is lost.
+/// The requests of a rejoining arbiter to the leader are lost.
 async fn question_of_a_lost_member_is_lost(mut world: World) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
@@ -283,7 +283,8 @@ fn a_member_that_lost_its_store_asks_again_when_its_question_is_lost() {
     each_seed(question_of_a_lost_member_is_lost);
 }
 
-/// A removes the arbiter, and B leads before the arbiter knows of that: B sends no entries to it.
+/// A removes the arbiter, and B becomes leader before the arbiter knows of that: B
+/// sends no entries to it.
 async fn another_one_leads_after_the_removal(mut world: World) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
@@ -321,7 +322,7 @@ async fn is_a_voter_again(world: &mut World) -> Result<(), String> {
     .await
 }
 
-/// Answers take from 100 to 400 ms.
+/// Makes responses take from 100 to 400 ms.
 fn slow_ways(world: &World) {
     world.common.network.set_weather(|weather| {
         weather.delay_us = 50_000;
@@ -329,7 +330,7 @@ fn slow_ways(world: &World) {
     });
 }
 
-/// A is lost while every answer and every second sync takes long.
+/// A is lost while every response and every second sync is slow.
 async fn lost_in_a_storm(world: &mut World) -> Result<(), String> {
     world.found().await?;
     until(world, "A leads", |world| leads(world, A)).await?;
@@ -342,7 +343,7 @@ async fn lost_in_a_storm(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// After a storm the first calm seconds bring a leader, and it stays.
+/// In the first calm seconds after a storm a leader is elected and stays.
 async fn calm_after_a_storm(mut world: World) -> Result<(), String> {
     let calm = world.weather();
     lost_in_a_storm(&mut world).await?;
@@ -368,7 +369,7 @@ async fn calm_after_a_storm(mut world: World) -> Result<(), String> {
     told(&world, B, "after").await
 }
 
-/// Even while it is stormy there is a leader at some time.
+/// A leader is elected at some time even during the storm.
 async fn leader_in_a_storm(mut world: World) -> Result<(), String> {
     lost_in_a_storm(&mut world).await?;
     for _ in 0..4 {
@@ -380,7 +381,7 @@ async fn leader_in_a_storm(mut world: World) -> Result<(), String> {
     Err("nobody leads in a storm".to_owned())
 }
 
-/// One node and an arbiter far away: what is read is confirmed.
+/// With one node and a distant arbiter, reads are confirmed.
 async fn far_arbiter(mut world: World) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;

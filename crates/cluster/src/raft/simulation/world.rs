@@ -1,5 +1,5 @@
-//! A history as it happens: members begin, clients ask, things happen to members, all
-//! is healed; then it is calm, and all have to be of one mind.
+//! Execution of a history: members start, clients send requests, disturbances hit
+//! members, and everything is healed. Then it is calm, and all members must agree.
 
 use super::client::{Client, read};
 use super::defect::Defect;
@@ -21,13 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// In a calm all are of one mind within this time.
+/// Time of calm within which all members must agree.
 const CALM: Duration = Duration::from_secs(20);
-/// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
-/// Something is tried so often.
+/// Largest number of attempts.
 const TRIES: usize = 50;
-/// A number that stands for the world among the clients.
+/// Client number of the simulation itself.
 const WORLD: usize = 99;
 
 /// A history.
@@ -36,7 +35,7 @@ pub struct World {
     random: Random,
     pub(super) hosts: Vec<Host>,
     pub(super) common: Arc<Common>,
-    /// Who is to begin again when.
+    /// Hosts to restart, with the time of the restart.
     begins: Vec<(u64, usize)>,
     /// Whose disk has room again when.
     empties: Vec<(u64, usize)>,
@@ -70,17 +69,17 @@ impl World {
         }
     }
 
-    /// How packets fare from the beginning.
+    /// Network conditions from the start.
     pub fn weather(&self) -> Weather {
         self.plan.weather
     }
 
-    /// What all tasks share.
+    /// Returns the data that all tasks share.
     pub fn common(&self) -> Arc<Common> {
         self.common.clone()
     }
 
-    /// All of it, and what was seen that should not be.
+    /// Runs the whole history. Returns the violation, if any.
     pub async fn run(mut self) -> Result<(), String> {
         if self.common.defect == Some(Defect::SyncsNothing) {
             for host in &self.hosts {
@@ -135,7 +134,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes a member in, by asking this one.
+    /// Adds a member by a request to this one.
     async fn take_in(&mut self, place: usize, by: usize) -> Result<(), String> {
         let host = &self.hosts[place];
         let (id, member) = (host.id(), host.member());
@@ -189,7 +188,7 @@ impl World {
         })
     }
 
-    /// Lets time go by: who is to begin again begins, and all are looked at.
+    /// Lets time pass: restarts due processes, and checks all members.
     pub(super) async fn wait(&mut self, long: Duration) -> Result<(), String> {
         let until = now() + long.as_nanos() as u64;
         loop {
@@ -212,8 +211,7 @@ impl World {
         }
     }
 
-    /// Looks at all members. One whose disk failed is begun anew, as its supervisor
-    /// would.
+    /// Checks all members. Restarts one whose disk failed, as its supervisor would.
     fn look(&mut self) -> Result<(), String> {
         let common = self.common.clone();
         for host in &mut self.hosts {
@@ -335,8 +333,8 @@ impl World {
         }
     }
 
-    /// The process is killed, and files of it change. As long as another one is without
-    /// its log nothing happens: with two of three nobody could decide.
+    /// Kills the process and changes its files. Does nothing while another member lacks
+    /// its log: with two of three lost no majority could decide.
     pub(super) fn lose(&mut self, place: usize, long_ms: u64, change: impl Fn(&Host)) {
         let several = self.hosts.iter().any(|host| host.lost || host.gone);
         if several || self.common.network.running(place).is_none() {
@@ -365,8 +363,8 @@ impl World {
         }
     }
 
-    /// The arbiter is gone for good; the nodes are healed, as an operator would, and
-    /// take another one in.
+    /// The arbiter is lost for good: the nodes are healed, as by an operator, and add
+    /// another one.
     async fn replace_arbiter(&mut self) -> Result<(), String> {
         let old = 2;
         let new = self.hosts.len();
@@ -440,7 +438,7 @@ impl World {
         Ok(())
     }
 
-    /// All was calm for long.
+    /// Checks the cluster after the calm.
     pub(super) async fn end(&mut self) -> Result<(), String> {
         let began = now();
         loop {
@@ -458,7 +456,7 @@ impl World {
         lock(&self.common.record).linearizable()
     }
 
-    /// How members differ still.
+    /// Returns how members still differ.
     fn differ(&self) -> Option<String> {
         if !lock(&self.common.leases).is_held() {
             return Some("nobody has the lease".to_owned());
@@ -517,7 +515,7 @@ impl World {
         Ok(())
     }
 
-    /// What was acknowledged is there once, what was refused is not.
+    /// Checks that acknowledged events occur once and refused ones do not occur.
     fn check_words(&self) -> Result<(), String> {
         let engine = self.engine(0).ok_or("the first one is not there")?;
         let state = engine.state();

@@ -1,4 +1,4 @@
-//! Members that were away, and leaders that fall silent.
+//! Members that were away, and leaders that become silent.
 
 use super::bed::{Hub, Tested, event, found, memory, pair, told, until};
 use crate::command::{Answer, Body};
@@ -149,7 +149,7 @@ async fn after_a_silent_loss_too_the_arbiter_brings_a_node_up_and_hands_over() {
     until("B leads", || b.standing().leading).await;
     assert_eq!(told(&b, "with the arbiter alone"), 1);
     assert!(!c.standing().leading);
-    // And what A said to nobody is taken back when it returns.
+    // The entries that A alone has are removed when it returns.
     hub.mend();
     b.propose(event("after")).await.unwrap();
     until("A follows", || told(&a, "after") == 1).await;
@@ -165,9 +165,9 @@ async fn an_arbiter_that_leads_takes_no_proposals_and_nothing_is_lost_by_it() {
     a.propose(event("before")).await.unwrap();
     hub.kill(1).await;
     hub.switch_on(2, 3);
-    // Both ask at once, whoever leads meanwhile.
+    // Both propose at once, whichever member is leader meanwhile.
     let (one, other) = tokio::join!(c.propose(event("of the arbiter")), b.propose(event("of B")));
-    // What an arbiter may say is the state's decision; that there is an answer is ours.
+    // The state decides what an arbiter may propose; this test only requires a result.
     one.unwrap();
     assert_eq!(other.unwrap(), Answer::Done);
     until("it is known here", || told(&b, "of B") == 1).await;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Nothing here takes longer, whatever else the machine does.
+/// Timeout of the tests, whatever else the machine does.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub type Tested = Engine<TokioRuntime>;
@@ -20,11 +20,11 @@ pub type Tested = Engine<TokioRuntime>;
 struct Switch {
     engines: BTreeMap<MemberId, Tested>,
     cut: BTreeSet<(MemberId, MemberId)>,
-    /// So many answers of the next calls from this member are lost.
+    /// Number of coming calls from each member whose responses are lost.
     deaf: BTreeMap<MemberId, u64>,
 }
 
-/// What stands between the engines.
+/// Simulated network between the engines.
 #[derive(Clone, Default)]
 pub struct Hub {
     switch: Arc<Mutex<Switch>>,
@@ -63,7 +63,7 @@ impl Transport for Way {
                 .ok_or(CallError::Unreachable)?
         };
         let from = self.from;
-        // The call goes on there when its caller does not wait any more.
+        // The call continues at the receiver when its caller no longer waits.
         let work = tokio::spawn(async move { engine.handle(from, bytes).await });
         let answer = tokio::time::timeout(limit, work)
             .await
@@ -106,7 +106,7 @@ impl Hub {
         self.switch.lock().unwrap().deaf.insert(MemberId(of), count);
     }
 
-    /// How this member calls the others.
+    /// Returns the transport by which this member calls the others.
     pub fn way(&self, id: u64) -> Way {
         Way {
             from: MemberId(id),
@@ -114,10 +114,10 @@ impl Hub {
         }
     }
 
-    /// Opens an engine and lets others reach it.
+    /// Opens an engine and connects it to the others.
     pub async fn start(&self, id: u64, kind: Kind, store: Store) -> Tested {
         let settings = Settings {
-            // A loaded machine is no failure.
+            // A loaded machine is not a failure.
             propose_limit: PATIENCE,
             ..Settings::default()
         };
@@ -149,7 +149,7 @@ impl Hub {
         engine
     }
 
-    /// It is gone, as a process that was killed: its connections die at once.
+    /// Kills a member as if its process were killed: its connections die at once.
     pub async fn kill(&self, id: u64) {
         let id = MemberId(id);
         let (gone, others) = {
@@ -182,7 +182,7 @@ pub fn memory() -> Store {
     Store::with_backend(redb::backends::InMemoryBackend::new()).unwrap()
 }
 
-/// Waits until something holds.
+/// Waits until the condition is true.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -191,7 +191,7 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Founds a cluster with the first of these engines and takes the others in.
+/// Founds a cluster with the first of these engines and adds the others.
 pub async fn found(engines: &[(u64, Kind, Tested)]) {
     let (id, kind, first) = &engines[0];
     let answer = first
@@ -240,7 +240,7 @@ pub fn event(words: impl Into<String>) -> Body {
     }
 }
 
-/// How often an event stands in the state.
+/// Returns how often an event occurs in the state.
 pub fn told(engine: &Tested, words: &str) -> usize {
     engine
         .state()

@@ -25,14 +25,14 @@ async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() 
     ])
     .await;
     slow.hold(true);
-    // Followers are told while the leader's own write is not done.
+    // Followers receive entries while the leader's own write is not complete.
     let answer = a.propose(event("on two of three disks")).await.unwrap();
     assert_eq!(answer, Answer::Done);
     assert_eq!(told(&a, "on two of three disks"), 1);
     slow.hold(false);
 }
 
-/// A vote is given only when it is on disk, and a candidate waits 200 ms for it.
+/// A vote is granted only when it is on disk, and a candidate waits 200 ms for it.
 #[tokio::test]
 async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
     let hub = Hub::default();
@@ -59,7 +59,7 @@ async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
     assert_eq!(told(&b, "slow but sure"), 1);
 }
 
-/// A, whose disk is returned and leads, B, and an arbiter.
+/// Starts A, which is the leader and whose disk is returned, B, and an arbiter.
 async fn three(hub: &Hub) -> (TestDisk, [Engine<TokioRuntime>; 3]) {
     let disk = TestDisk::new();
     let store = Store::with_slow_backend(disk.clone()).unwrap();
@@ -87,7 +87,7 @@ async fn a_member_with_a_full_disk_counts_for_nothing_and_goes_on_when_there_is_
     let words = standing.refused.unwrap().to_string();
     assert!(words.contains("no space left on the disk"), "{words}");
     assert!(words.contains("free some space"), "{words}");
-    // It confirms that it leads, so leases are renewed, and nothing is stored by B alone.
+    // B confirms its leadership, so leases are renewed, and B alone stores nothing.
     hub.kill(3).await;
     let before = a.standing().log.last;
     let asking = a.clone();
@@ -115,7 +115,7 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     until("A is refused", || a.standing().refused.is_some()).await;
     b.hand_over(Some(MemberId(2))).await.unwrap();
     b.propose(event("of another leader")).await.unwrap();
-    // It asks the one that leads, also what it cannot store.
+    // It sends requests to the leader, including what it cannot store.
     until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
     a.propose(event("by A")).await.unwrap();
     let own = b.standing().matched.get(&MemberId(1)).copied().flatten();
@@ -132,7 +132,7 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     assert_eq!(told(&a, "of another leader"), 1);
 }
 
-/// What a leader learns of a candidate by a reply must not keep it from hearing who is elected.
+/// A leader that learns of a candidate from a response must still hear who is elected.
 #[tokio::test]
 async fn a_leader_with_a_full_disk_that_hears_of_a_candidate_follows_whom_the_others_elect() {
     let hub = Hub::default();
@@ -175,7 +175,7 @@ async fn a_member_with_a_full_disk_that_stood_for_election_hears_the_leader_all_
     let before = c.standing().term;
     let elect = a.inner.raft.trigger().elect(false).await;
     assert!(elect.is_ok(), "{elect:?}");
-    // The leader learns of it and is elected anew.
+    // The leader learns of the later term and is elected again.
     until("there is a later term", || c.standing().term > before).await;
     until("A knows the leader", || {
         a.standing().term > before && a.leader().is_some_and(|leader| leader != MemberId(1))
@@ -193,7 +193,7 @@ async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
     let (disk, [a, b, _]) = three(&hub).await;
     a.hand_over(Some(MemberId(2))).await.unwrap();
     until("A follows B", || a.leader() == Some(MemberId(2))).await;
-    // A leader sends nothing to one of which it does not know what it has.
+    // A leader sends nothing to a follower whose log position it does not know.
     let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
     until("B knows A", || stored() == b.standing().log.last).await;
     disk.fill(true);
@@ -243,7 +243,7 @@ async fn a_command_of_a_newer_program_stops_a_member_rather_than_lead_it_astray(
     let store = memory();
     let a = hub.start(1, Kind::Node, store.clone()).await;
     found(&[(1, Kind::Node, a.clone())]).await;
-    // A newer program ran here and said so; then the older one was put back.
+    // A newer program ran here and announced its format; then the older one was restored.
     let mut newer = member(1, Kind::Node);
     newer.format = FORMAT + 1;
     a.propose(Body::Announce(newer)).await.unwrap();

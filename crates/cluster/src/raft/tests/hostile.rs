@@ -1,4 +1,4 @@
-//! Somebody with the keys of the arbiter, who follows no rule of the protocol.
+//! An attacker with the arbiter's keys who follows no rule of the protocol.
 
 use super::bed::{Hub, Tested, event, pair, told, until};
 use crate::command::{Answer, Body};
@@ -38,7 +38,8 @@ async fn signed_pair(hub: &Hub) -> [Tested; 3] {
     engines
 }
 
-/// As the thief of an arbiter: alpha is gone, and beta votes for the log that it was promised.
+/// Acts as the thief of an arbiter: alpha is gone, and beta votes for the log that it
+/// was promised.
 async fn elected(hub: &Hub, b: &Tested) -> u64 {
     hub.kill(1).await;
     hub.kill(3).await;
@@ -48,7 +49,7 @@ async fn elected(hub: &Hub, b: &Tested) -> u64 {
     })
     .await;
     let mut term = term.max(b.standing().term + 1);
-    // Its own candidacy may have come between.
+    // The member's own candidacy may have come between.
     while !is_granted(&say(b, forgery::vote(term, false)).await) {
         term = term.max(b.standing().term) + 1;
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -101,7 +102,7 @@ async fn no_message_uses_up_the_terms() {
 async fn elected_arbiter_commits_only_what_nodes_signed() {
     let hub = Hub::default();
     let [a, b, _c] = signed_pair(&hub).await;
-    // A signed proposal that the thief saw, and keeps.
+    // A signed proposal that the thief recorded.
     let ticket = crate::log::Ticket {
         member: MemberId(1),
         start: 1 << 30,
@@ -130,7 +131,7 @@ async fn elected_arbiter_commits_only_what_nodes_signed() {
         let forged = forgery::forged("test", body, number);
         payloads.extend(forged.into_iter().map(EntryPayload::Normal));
     }
-    // Of another cluster, of this one, and once more.
+    // A proposal of another cluster, one of this cluster, and its repetition.
     let replayed = [signed("other"), signed("test"), signed("test")];
     payloads.extend(replayed.map(EntryPayload::Normal));
     let last = end.unwrap().index + payloads.len() as u64;
@@ -163,7 +164,7 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
         .await;
         assert!(matches!(reply, Reply::Failed(_)), "{voters:?}");
     }
-    // An admission that nobody signed makes nobody known.
+    // An admission without a signature makes no member known.
     let stranger = super::bed::member(7, crate::member::Kind::Node);
     let admit = Body::Admit {
         token: TOKEN,
@@ -176,7 +177,7 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
     payloads.push(forgery::voters(&[2, 3, 7]));
     let reply = say(&b, forgery::append(term, end, payloads)).await;
     assert!(matches!(reply, Reply::Failed(_)));
-    // What is agreed on is not replaced.
+    // A committed entry is not replaced.
     let first = forgery::id(term, 2);
     let reply = say(
         &b,
@@ -227,7 +228,7 @@ async fn what_was_written_before_signatures_stays_valid_and_cannot_come_back() {
     }
     assert!(b.standing().forged.is_none());
     a.propose(event("late")).await.unwrap();
-    // A member says that its program does not support signatures any more.
+    // A member announces that its program no longer supports signatures.
     let old = crate::member::Member {
         format: 5,
         ..super::bed::member(3, crate::member::Kind::Arbiter)

@@ -1,5 +1,5 @@
-//! Engines on Tokio, in one process: what they agree on, who leads after a loss, and
-//! what a member that was away is given.
+//! Engines on Tokio, in one process: committed entries, leaders after a loss, and
+//! catching up of absent members.
 
 mod away;
 mod bed;
@@ -69,14 +69,14 @@ async fn one_that_lost_a_leader_whom_the_others_hear_does_not_disturb() {
 async fn an_arbiter_with_what_a_dead_node_agreed_on_brings_the_other_node_up_to_it() {
     let hub = Hub::default();
     let [a, b, c] = pair(&hub).await;
-    // B hears nobody; A commits with the arbiter.
+    // B receives nothing; A commits with the arbiter.
     hub.cut(1, 2);
     hub.cut(2, 3);
     a.propose(event("with the arbiter alone")).await.unwrap();
     assert_eq!(told(&b, "with the arbiter alone"), 0);
     hub.kill(1).await;
     hub.mend();
-    // B must not lead without it, and the arbiter not for long.
+    // B must not become leader without that entry, and the arbiter only for a short time.
     until("B leads", || b.standing().leading).await;
     assert_eq!(told(&b, "with the arbiter alone"), 1);
     b.propose(event("after")).await.unwrap();
@@ -219,7 +219,7 @@ async fn a_restarted_leader_is_not_settled_before_its_state_has_all_of_earlier_t
     hub.kill(2).await;
     let a = hub.start(1, Kind::Node, stores[0].clone()).await;
     until("it has read its log", || a.standing().voters.len() == 2).await;
-    // Nobody says yet how much of it was agreed on.
+    // No member has confirmed yet how much of the log is committed.
     assert!(!a.standing().is_settled);
     let b = hub.start(2, Kind::Node, stores[1].clone()).await;
     until("one of them is settled", || {

@@ -15,10 +15,10 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a majority may take to confirm the leader.
+/// Timeout of a majority's confirmation of the leader.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
 
-/// The grantor of all leases, while this member leads.
+/// The grantor of all leases while this member leads.
 pub(crate) struct Grants<R: AsyncRuntime> {
     engine: Engine<R>,
     clock: Box<dyn Fn() -> Boottime + Send + Sync>,
@@ -49,7 +49,7 @@ impl<R: AsyncRuntime> Grants<R> {
         }
     }
 
-    /// Breaks it, to see that it is found.
+    /// Injects a defect, for tests that must detect it.
     #[cfg(test)]
     pub(crate) fn break_it(&mut self, broken: Broken) {
         self.broken = broken;
@@ -77,7 +77,7 @@ impl<R: AsyncRuntime> Grants<R> {
         codec::encode(&told.unwrap_or(RenewalReply::Later))
     }
 
-    /// Confirms leadership: its term, and when that was asked.
+    /// Confirms leadership. Returns its term, and when the confirmation was requested.
     async fn confirmed(&self) -> Option<Confirmed> {
         let standing = self.engine.standing();
         let asked_at = self.now();
@@ -85,7 +85,7 @@ impl<R: AsyncRuntime> Grants<R> {
         self.with_grantor(term, |_| ());
         let confirmed = R::timeout(CONFIRM_LIMIT, self.engine.confirm()).await;
         confirmed.ok()?.ok()?;
-        // Another leader may have answered meanwhile.
+        // Another leader may have been confirmed meanwhile.
         let standing = self.engine.standing();
         let same = standing.leading && standing.term == term;
         same.then_some(Confirmed { term, asked_at })
@@ -136,12 +136,13 @@ impl<R: AsyncRuntime> Grants<R> {
         Some(())
     }
 
-    /// Proposes that a lease passes from its holder to who waits for it. The holder repeats it
-    /// until the log has it.
+    /// Proposes that a lease passes from its holder to the waiting member. The holder
+    /// repeats the request until the log contains it.
     async fn release(&self, from: MemberId, name: &str, epoch: Epoch) -> Option<()> {
         let standing = self.engine.standing();
         let term = standing.leading.then_some(standing.term)?;
-        // A holder whose state stands still repeats it when the log has it long since.
+        // A holder whose state does not advance repeats its release although the log has
+        // it.
         let state = self.engine.state();
         let is_over = |lease: &Lease| lease.epoch > epoch || lease.holder != Some(from);
         if standing.is_settled && state.lease(name).is_some_and(is_over) {

@@ -12,16 +12,16 @@ use part::codec;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Leases that one machine may want.
+/// Largest number of leases that one machine may want.
 const WANTED_MAX: usize = LEASES_MAX;
 
-/// A [`Holder`] for each lease that is wanted, or not given up yet.
+/// A [`Holder`] for each lease that is wanted or not released yet.
 #[derive(Debug)]
 pub(crate) struct Holders {
     me: MemberId,
     valid_ms: u64,
     wanted: Vec<WantedLease>,
-    /// Those that are only reported.
+    /// Leases whose holder is only reported.
     watched: BTreeSet<String>,
     by_name: BTreeMap<String, Holder>,
 }
@@ -83,7 +83,6 @@ impl Holders {
         }
     }
 
-    /// Applies the committed state.
     pub(crate) fn look(&mut self, state: &State) {
         for wish in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(&wish.name) {
@@ -157,7 +156,7 @@ impl Holders {
     }
 }
 
-/// The validity that is wished; zero: the usual one.
+/// Returns the requested validity; zero selects the usual one.
 fn valid_or(wished_ms: u64, usual_ms: u64) -> u64 {
     match wished_ms {
         0 => usual_ms,
@@ -183,7 +182,7 @@ pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
             Question::Release { name, epoch }
         }
         Ask::Release(command) => {
-            // Whatever comes of it: it is repeated until the log has it.
+            // The result does not matter: the release is repeated until the log contains it.
             let _ = engine.propose(Body::Lease(command)).await;
             return None;
         }

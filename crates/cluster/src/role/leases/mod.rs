@@ -29,7 +29,7 @@ const VALID_MS: u64 = 5000;
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// Maximum number of concurrent requests.
 const OPEN_MAX: usize = 64;
-/// How often holders look, where nothing happens before.
+/// Poll interval of holders if nothing happens earlier.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A holder's request to the leader.
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(100);
 enum Question {
     Want(LeaseRequest),
     Renew(Renewal),
-    /// The sender gives up the lease that it has under this epoch.
+    /// The sender releases the lease that it has under this epoch.
     Release {
         name: String,
         epoch: Epoch,
@@ -47,11 +47,9 @@ enum Question {
 /// The leader's reply to a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum RenewalReply {
-    /// Renewed.
     Renewed,
     /// Renewed; a node that could use the lease better waits for it.
     BetterWaits,
-    /// The epoch is an old one.
     OldEpoch,
     /// No result: to be requested again.
     Later,
@@ -68,7 +66,8 @@ pub(super) async fn run<M: Machine, N: Network>(
     let mut told: Vec<KnownLease> = Vec::new();
     let mut wishes: BTreeMap<String, Vec<WantedLease>> = BTreeMap::new();
     let mut changes = shared.engine.changes();
-    // Beside the renewals of what is held: it may take long, or not come at all.
+    // Runs beside the renewals of held leases: a confirmation may take long, or never
+    // come.
     let (confirms, mut confirmed) = mpsc::channel(1);
     let mut confirming = false;
     let mut ending = false;
@@ -80,7 +79,8 @@ pub(super) async fn run<M: Machine, N: Network>(
         let state = shared.engine.state();
         holders.look(&state);
         let known = holders.known(shared.clock.boottime(), &state);
-        // What a former life of this role told the machine goes on, until it is told.
+        // The machine still relies on the report of a previous process until it gets a new
+        // one.
         if known != told || gives_up {
             shared.machine.hold(known.clone()).await;
             told = known;
@@ -120,14 +120,14 @@ pub(super) async fn run<M: Machine, N: Network>(
     }
 }
 
-/// Writes the record of a lease, and tells the machine what became of it.
+/// Writes the record of a lease, and reports the outcome to the machine.
 pub(super) async fn record<M: Machine, N: Network>(
     shared: Arc<RoleState<M, N>>,
     ask: u64,
     mut record: LeaseRecord,
 ) {
     if shared.engine.state().format() < FREES_FORMAT {
-        // Its leases end by themselves.
+        // The leases of this machine expire by themselves.
         record.frees.clear();
     }
     let outcome = match shared.engine.propose(Body::Record(record)).await {
@@ -154,7 +154,7 @@ async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, tell: mps
     if !good {
         tokio::time::sleep(LOOK).await;
     }
-    // Where nobody takes it any more the role ends.
+    // If the receiver has gone, the role ends.
     let _ = tell.send(good).await;
 }
 
@@ -175,7 +175,7 @@ async fn ask<M: Machine, N: Network>(
         timeout(ANSWER_LIMIT, call).await.ok()?.ok()
     };
     if let Some(told) = ask_leader(&shared.engine, ask, call).await {
-        // Where nobody takes it any more the role ends.
+        // If the receiver has gone, the role ends.
         let _ = answers.send(told).await;
     }
 }

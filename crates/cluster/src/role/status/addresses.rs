@@ -1,5 +1,5 @@
-//! What the failure of a node means for traffic: where its virtual addresses move, by what each
-//! node reports about its virtual routers ([`Routing`]).
+//! Effect of a node's failure on traffic: where its virtual addresses move, according
+//! to each node's report about its virtual routers ([`Routing`]).
 
 use super::observed::{nothing_served, without};
 use super::{MemberStatus, Status, list};
@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 /// The virtual routers whose addresses a member owns.
 struct Owned<'s> {
     routers: Vec<&'s RouterStatus>,
-    /// All addresses that it owns, also those of routers that it does not report.
+    /// Number of addresses that it owns, including those of routers that it does not
+    /// report.
     addresses: u64,
 }
 

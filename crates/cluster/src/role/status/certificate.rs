@@ -1,5 +1,5 @@
-//! What is wrong with a member that is reached: its disk, or the end of this member's certificate, which is
-//! near only where it was not renewed for months.
+//! Problems of a reachable member: its disk, or the expiry of this member's
+//! certificate, which is near only if renewal failed for months.
 
 use super::{MemberStatus, Status};
 use part::report::{Grade, Subject};

@@ -4,15 +4,15 @@ use super::MemberStatus;
 use part::report::span;
 use serde::{Deserialize, Serialize};
 
-/// How the disk of a member fails.
+/// Failure of a member's disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DiskStatus {
-    /// How long it has not responded, in milliseconds; 0 if it responds.
+    /// Time without a response, milliseconds; 0 if the disk responds.
     pub disk_stuck_ms: u64,
-    /// Why the log cannot be written; empty: it can.
+    /// Reason why the log cannot be written; empty: it can.
     pub halted: String,
-    /// Why the accepted version cannot be kept on the disk; empty: it can.
+    /// Reason why the accepted version cannot be saved to the disk; empty: it can.
     pub unkept: String,
 }
 

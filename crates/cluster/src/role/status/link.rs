@@ -1,12 +1,12 @@
-//! Direct links that are cut: each is a subject of its own in the report.
+//! Direct links that are cut: each is a separate subject of the report.
 
 use super::{MemberStatus, Reach, Status};
 use crate::member::Kind;
 use part::report::{Grade, Subject, span};
 
 impl Status {
-    /// The direct links from this member that are cut, while another member passes on what goes to the
-    /// other end. Both ends report the same of a link.
+    /// Returns the direct links from this member that are cut, while another member
+    /// forwards to the other end. Both ends report the same about a link.
     pub(super) fn cut_links(&self) -> impl Iterator<Item = Subject> + '_ {
         self.members.iter().filter_map(|member| self.cut(member))
     }

@@ -1,6 +1,6 @@
-//! What members were seen to be: that a node serves nothing, or its version without some parts,
-//! that a machine is at the address of a member and is not accepted, and addresses on which
-//! this member cannot listen.
+//! Observed problems of members: a node serves nothing, or its version without some
+//! parts; a machine at a member's address is not trusted; this member cannot listen on
+//! an address.
 
 use super::{MemberStatus, Status, addresses, list};
 use crate::member::MemberId;
@@ -21,7 +21,7 @@ pub(super) fn nothing_served(left: &[&MemberStatus], idle: &str) -> String {
     }
 }
 
-/// What the nodes that are left serve their version without.
+/// Returns the parts that the remaining nodes do not serve of their version.
 pub(super) fn without(left: &[&MemberStatus]) -> impl Iterator<Item = String> {
     let partial = left.iter().filter(|member| !member.missing.is_empty());
     partial.map(|member| {
@@ -34,8 +34,8 @@ pub(super) fn without(left: &[&MemberStatus]) -> impl Iterator<Item = String> {
 }
 
 impl Status {
-    /// This member was put back to an older state, as far as it can know: the machines of other
-    /// members are there, and none accepts it.
+    /// Reports that this member was restored to an older state, as far as it can know:
+    /// the machines of other members are reachable, and none accepts it.
     pub(super) fn outdated_words(&self) -> Option<String> {
         let others = self.voters().filter(|member| member.id != self.me);
         let (reached, away): (Vec<&MemberStatus>, Vec<_>) =

@@ -26,7 +26,7 @@ fn does_not_vote(member: &Real, why: &str) -> bool {
     text.contains(why) && text.contains("it is not a voter")
 }
 
-/// All vote, and nobody is without its log.
+/// Returns whether all members vote and none lacks its log.
 fn all_are_well(members: [&Real; 3]) -> bool {
     members.iter().all(|member| {
         let well = |status: crate::role::status::Status| {
@@ -64,7 +64,7 @@ fn a_node_whose_store_was_emptied_elects_nobody_and_takes_nothing_back() {
     }
     b.refused(&Request::Rotate);
     assert_eq!(on_disk(&b), Some(VersionId(2)));
-    // The one that has all comes back.
+    // The member with the whole log returns.
     a.start();
     eventually("all vote again", || all_are_well([&a, &b, &c]), || a.text());
     for member in [&a, &b] {
@@ -222,7 +222,7 @@ fn a_node_whose_sealing_key_is_lost_damaged_or_anothers_opens_versions_again_by_
         }
         b.start();
         eventually("all vote", || all_vote(&b, 3), || b.text());
-        // Refused until the other node has sealed what it lacks.
+        // Refused until the other node has encrypted the missing keys.
         let text = format!("after damage {round}");
         let applied = || {
             let accepted = a.status().and_then(|s| s.configuration.accepted);

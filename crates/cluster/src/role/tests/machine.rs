@@ -1,4 +1,4 @@
-//! A machine that serves nothing, and remembers what it was asked to.
+//! A machine that serves nothing, and records its requests.
 
 use crate::file_set::FileSet;
 use crate::machine::{Health, Machine, News, Verdict};
@@ -17,17 +17,17 @@ pub const WORSE: &str = "errors";
 pub struct Shows {
     /// The text that is served.
     pub serves: Option<String>,
-    /// The one to which it would go back.
+    /// Version to which it would roll back.
     pub former: Option<Option<String>>,
-    /// All that it ever served, in order.
+    /// All versions that it ever served, in order.
     pub history: Vec<String>,
     /// Leases that it holds.
     pub held: Vec<KnownLease>,
-    /// What became of records, by the numbers of the questions.
+    /// Outcomes of records, by the numbers of their requests.
     pub recorded: Vec<(u64, Recorded)>,
-    /// Leases that it was told to hand over.
+    /// Leases that it was asked to hand over.
     pub handed_over: Vec<String>,
-    /// Its standings as a member since the start of the role, each once in a row.
+    /// Changes of its version status since the start of the role.
     pub standings: Vec<VersionStanding>,
     requests: u64,
     errors: u64,
@@ -46,13 +46,13 @@ impl Fake {
         self.shows.lock().unwrap().clone()
     }
 
-    /// What it serves and is not on trial.
+    /// Returns the version that it serves, unless that is a candidate.
     pub fn settled(&self) -> Option<String> {
         let shows = self.shows();
         shows.serves.filter(|_| shows.former.is_none())
     }
 
-    /// It was started with this.
+    /// Starts the machine with this version.
     pub fn begin_with(&self, set: &FileSet) {
         self.shows.lock().unwrap().serves = Some(text(set));
     }

@@ -1,5 +1,5 @@
-//! Three roles in one process, each in its thread, over TCP of the loopback device, asked
-//! at their sockets as operators do.
+//! Three roles in one process, each in its thread, over TCP of the loopback device. The
+//! tests use their sockets, as operators do.
 
 use super::machine::{BAD, Fake, WORSE};
 use super::{Scratch, apply};
@@ -21,9 +21,8 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a machine that is busy.
+/// Longest wait for anything, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
-/// How soon it is looked at again.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A member that can be started and stopped.
@@ -54,7 +53,7 @@ impl Real {
         }
     }
 
-    /// Starts with a log that is elsewhere than in its directory.
+    /// Starts with a store outside of its directory.
     fn start_on(&mut self, store: Store) {
         self.live(|options, machine| async move {
             run_with(options, machine, Tcp, Ok(store), Clock::System, None).await
@@ -104,8 +103,8 @@ impl Real {
         }
     }
 
-    /// Has something done. On a busy machine there may be no leader for a moment, and then nothing was
-    /// changed.
+    /// Sends a request until it succeeds. On a busy machine there may be no leader for a
+    /// moment, and then nothing was changed.
     #[track_caller]
     pub(super) fn done(&self, request: &Request) -> String {
         let until = Instant::now() + SOON;
@@ -142,7 +141,7 @@ impl Real {
         self.start();
     }
 
-    /// It belongs to the cluster, and does not run yet.
+    /// Adds the member to the cluster, without starting it.
     fn admit(&mut self, through: &Real, kind: Kind) {
         let valid_ms = 60_000;
         let reply = through.ask(&Request::Invite { kind, valid_ms }).unwrap();
@@ -214,7 +213,7 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
     assert!(words.contains("requests failed"), "{words}");
     assert!(serves(&a, "one") && serves(&b, "one"));
 
-    // Whoever leads ends: the others go on, and it catches up when it is back.
+    // The leader is stopped: the others continue, and it catches up after its return.
     let leads = |member: &Real| member.status().is_some_and(|s| s.leader == Some(s.me));
     let (first, second) = match leads(&a) {
         true => (&mut a, &mut b),
@@ -235,7 +234,7 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
     let kept = || on_disk(first) == accepted;
     eventually("it is on disk", kept, || first.text());
 
-    // Alone it says what is frozen, and refuses at once.
+    // A member alone reports what is frozen, and refuses at once.
     eventually("all are back", || all_vote(first, 3), || first.text());
     second.stop();
     c.stop();
@@ -280,7 +279,7 @@ fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldo
         assert!(matches!(told, Ok(Denied::Token)), "{told:?}");
     }
     assert!(began.elapsed() >= Duration::from_millis(400));
-    // What they had the cluster agree on would be agreed on before this.
+    // The changes of the others would be committed before this one.
     a.done(&Request::Apply(apply(None, "one", 0)));
     let one = || b.machine.settled().as_deref() == Some("one");
     eventually("b serves", one, || b.text());
@@ -373,7 +372,7 @@ fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
     b.join(&a, Kind::Node);
     eventually("b votes", || all_vote(&a, 2), || a.text());
     b.stop();
-    // As `cluster rotate` leaves it that ends after the key is on disk.
+    // The state that `cluster rotate` leaves if it ends after the key is on disk.
     let path = &b.place.directory;
     let identity = disk::read_identity(path, "north", MemberId(2)).unwrap();
     let sealing = disk::read_sealing_key(path).unwrap().unwrap();
@@ -448,7 +447,7 @@ fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
     a.done(&Request::Apply(apply(None, "one", 0)));
     let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
     eventually("b serves one", || serves(&b, "one"), || b.text());
-    // Where the file is written that replaces the kept one, there is something else.
+    // The path of the temporary file for the kept version is occupied.
     let in_the_way = b.place.directory.join(".accepted.set.new");
     std::fs::create_dir(&in_the_way).unwrap();
     a.done(&Request::Apply(apply(Some(1), "two", 0)));
@@ -490,7 +489,7 @@ fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
     let remove = |name: &str| Request::Remove { name: name.into() };
     let words = a.refused(&remove("c"));
     assert!(words.contains("cannot remove c while b is away"), "{words}");
-    // It still votes, and the one that never returns may be removed.
+    // It still votes, and the member that never returns may be removed.
     assert!(all_vote(&a, 3), "{}", a.text());
     a.done(&remove("b"));
     a.done(&remove("c"));

@@ -1,6 +1,6 @@
-//! Histories with seeds: three roles on a simulated network, members that crash and come
-//! back, links that are cut in every shape, changes meanwhile. At the end all serve the
-//! same, and nothing that was called accepted is lost.
+//! Random histories from seeds: three roles on a simulated network, members that crash
+//! and restart, all kinds of cut links, and changes meanwhile. At the end all members
+//! serve the same version, and no accepted version is lost.
 
 use super::machine::{BAD, Fake, wants_leases};
 use super::{Scratch, apply};
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep, timeout};
 use turmoil::{Builder, Sim};
 
 const HOSTS: [&str; 3] = ["alpha", "beta", "arbiter"];
-/// Simulated time that anything may take when nothing is broken.
+/// Longest simulated time for anything while nothing is broken.
 const SOON: Duration = Duration::from_secs(120);
 /// Several validities of a lease.
 const A_WHILE: Duration = Duration::from_secs(20);
@@ -77,7 +77,7 @@ impl StorageBackend for Platter {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut bytes = self.0.lock().unwrap();
-        // As a file, it grows by what is written behind its end.
+        // Like a file, it grows if data is written behind its end.
         let begin = usize::try_from(offset).map_err(io::Error::other)?;
         let end = begin + data.len();
         if bytes.len() < end {
@@ -88,7 +88,7 @@ impl StorageBackend for Platter {
     }
 }
 
-/// A machine of the simulation, over all of its starts.
+/// A simulated machine across all its starts.
 struct Seat {
     name: &'static str,
     kind: Kind,
@@ -96,7 +96,7 @@ struct Seat {
     directory: PathBuf,
     platter: Platter,
     token: RefCell<Option<String>>,
-    /// Of the start that lives now.
+    /// Machine of the current start.
     machine: RefCell<Fake>,
     asks: RefCell<Option<mpsc::Sender<(Request, Replies)>>>,
     starts: RefCell<u64>,
@@ -114,7 +114,7 @@ impl Seat {
         }
     }
 
-    /// One start.
+    /// Runs the role once, from its start to its end.
     async fn live(&self) -> turmoil::Result {
         *self.starts.borrow_mut() += 1;
         let start = *self.starts.borrow();
@@ -158,7 +158,8 @@ impl Seat {
         }
     }
 
-    /// Asks, as an operator at this machine; None where it is down, or says nothing.
+    /// Sends a request like an operator at this machine; None if it is down or does not
+    /// respond.
     async fn ask(&self, request: Request) -> Option<Reply> {
         let sender = self.asks.borrow().clone()?;
         let (replies, mut incoming) = Replies::new();
@@ -182,7 +183,7 @@ impl Seat {
     }
 }
 
-/// What the test does to the simulation from inside of it.
+/// Change that the test makes to the simulation from the inside.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Crash(&'static str),
@@ -227,7 +228,7 @@ async fn invite(seats: &Seats, at: usize) {
     all_vote(seats, at + 1).await;
 }
 
-/// Breaks something; what mends it again.
+/// Injects a fault. Returns the function that heals it.
 fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
     let one = HOSTS[dice.below(3) as usize];
     let others: Vec<&'static str> = HOSTS.into_iter().filter(|host| *host != one).collect();
@@ -265,7 +266,7 @@ fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
     }
 }
 
-/// Changes and faults, then peace; what was called accepted.
+/// Applies changes and faults, then calm. Returns the accepted versions.
 async fn history(seats: &Seats, orders: &Orders, dice: &mut Random, rounds: u64) {
     let mut accepted: Vec<VersionId> = Vec::new();
     for round in 0..rounds {
@@ -317,8 +318,8 @@ async fn present(seats: &Seats) -> Option<Digest> {
     status.authority.present
 }
 
-/// The authority is replaced while somebody is away and whoever leads crashes, at some
-/// moment; a change goes on beside it.
+/// The CA is replaced while a member is away and the leader crashes at some moment; a
+/// change proceeds meanwhile.
 async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     let before = present(seats).await;
     let away = HOSTS[1 + dice.below(2) as usize];
@@ -326,7 +327,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     orders.borrow_mut().push(Order::Crash(away));
     sleep(Duration::from_millis(1500 + dice.below(1000))).await;
     let rotate = seats[0].ask(Request::RotateAuthority);
-    // At any step: before it is proposed, while members are certified, after.
+    // At any step: before the proposal, while members are certified, or afterwards.
     let crash_after = Duration::from_millis(dice.below(1500));
     let crash = async {
         sleep(crash_after).await;
@@ -342,7 +343,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
         .is_some_and(|s| s.authority.next.is_none())
         && present(seats).await == before
     {
-        // The crash came before it was agreed on.
+        // The crash came before the commit.
         let reply = seats[0].ask(Request::RotateAuthority).await;
         assert!(matches!(reply, Some(Reply::Done { .. })), "{reply:?}");
     }
@@ -361,7 +362,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     })
     .await;
     all_vote(seats, 3).await;
-    // All are trusted without the former one: each is started anew.
+    // All members are trusted without the former CA: each is restarted.
     for host in HOSTS {
         orders
             .borrow_mut()
@@ -373,7 +374,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     no_plain_key(&seats[2]);
 }
 
-/// The arbiter's disk holds no key of an authority, and no node's one of a former one.
+/// Checks that the arbiter's disk has no CA key, and no node's disk has a former one.
 fn no_plain_key(arbiter: &Seat) {
     for file in ["authority.key", "sealing.key"] {
         assert!(!arbiter.directory.join(file).exists(), "{file}");
@@ -417,7 +418,7 @@ async fn same_end(seats: &Seats, accepted: &[VersionId]) {
     }
 }
 
-/// Three members, and what is played with them once they all vote.
+/// Simulates three members, and runs the test once they all vote.
 fn simulate<P: Future<Output = ()> + 'static>(
     seed: u64,
     play: impl FnOnce(Seats, Orders, Random) -> P + 'static,
@@ -497,7 +498,7 @@ fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
 
 #[test]
 fn all_end_on_the_same_version_whatever_fails_meanwhile() {
-    // More of them on a machine that has time: seeds from this one on.
+    // A machine with spare time runs more seeds, from this one on.
     let seeds = match lab::setting("EVENKEEL_SEED") {
         Some(first) => first..first + 100,
         None => 1..3,
@@ -511,7 +512,7 @@ fn all_end_on_the_same_version_whatever_fails_meanwhile() {
 
 const LEASE: &str = "address/www";
 
-/// A machine wants the lease, as well as it could use it.
+/// Makes a machine request the lease with this rank.
 fn wants(seat: &Seat, rank: u32) {
     let name = LEASE.to_owned();
     let watch = false;
@@ -531,7 +532,7 @@ fn has(seat: &Seat) -> bool {
     held.any(|held| held.name == LEASE)
 }
 
-/// One has the lease at the end, and never two meanwhile.
+/// Waits until this member has the lease, and checks that never two have it.
 async fn comes_to(seats: &Seats, at: usize) {
     let began = Instant::now();
     while !has(&seats[at]) {
@@ -566,7 +567,7 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
         comes_to(&seats, 0).await;
         wants(&seats[1], 210);
         let machine = seats[0].machine.borrow().clone();
-        // As the supervisor does, once the addresses are gone.
+        // Like the supervisor, once the addresses are removed.
         machine.tell(wants_leases(Vec::new()));
         machine.stop();
         let began = Instant::now();
@@ -577,7 +578,7 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
     });
 }
 
-/// Asks for a record, and waits for what becomes of it.
+/// Requests a record, and waits for its outcome.
 async fn record(seat: &Seat, epoch: u64, value: &[u8]) -> Recorded {
     let machine = seat.machine.borrow().clone();
     let ask = machine.shows().recorded.len() as u64 + 1;
@@ -606,7 +607,7 @@ fn the_record_of_a_lease_is_its_holders_and_the_next_one_has_it() {
         assert!(matches!(refused, Recorded::Refused { .. }), "{refused:?}");
         wants(&seats[0], 220);
         comes_to(&seats, 0).await;
-        // One that only watches is never given it, and sees all of it.
+        // A member that only watches never gets the lease, and sees all of its state.
         let watch = vec![WantedLease {
             name: LEASE.to_owned(),
             rank: 250,

@@ -1,4 +1,4 @@
-//! What a node does, task by task.
+//! Tests of a node's tasks, one after another.
 
 use super::*;
 use crate::command::{Body, Judging, RolloutStep};
@@ -9,7 +9,7 @@ use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
 const FIRST: VersionId = VersionId(1);
 const SECOND: VersionId = VersionId(2);
 
-/// Node b, whose machine does what it is told and says so.
+/// Node b, whose machine executes every task and reports success.
 struct Node {
     state: State,
     agent: Agent,
@@ -36,7 +36,7 @@ fn wrong() -> Verdict {
 }
 
 impl Node {
-    /// Version 1 is accepted and served, version 2 on its way.
+    /// Version 1 is accepted and served; version 2 is in progress.
     fn with_second_on_its_way(judge_ms: u64) -> Node {
         let mut state = State::pair();
         state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
@@ -67,7 +67,7 @@ impl Node {
         self.agent.sampled(self.now_ms, health, Some(probes));
     }
 
-    /// Does all that there is to do, samples aside; what it was.
+    /// Executes all tasks except samples, and returns them.
     fn works(&mut self) -> Vec<Task> {
         let mut done = Vec::new();
         while let Some(task) = self.next() {
@@ -95,7 +95,7 @@ impl Node {
         self.state.version(SECOND)?.said(B)
     }
 
-    /// It checked version 2, and is to try it.
+    /// Returns a node that checked version 2 and must serve it as a candidate.
     fn on_trial(judge_ms: u64) -> Node {
         let mut node = Node::with_second_on_its_way(judge_ms);
         node.works();
@@ -169,7 +169,7 @@ fn it_checks_tries_judges_and_keeps_what_is_accepted() {
 #[test]
 fn before_it_tries_it_frontends_are_asked_so_that_there_is_something_to_compare_with() {
     let mut node = Node::with_second_on_its_way(10_000);
-    // A moment ago, when nothing was on its way.
+    // The sample is recent, from before version 2.
     let health = Some(node.health.clone());
     node.agent.sampled(node.now_ms, health, None);
     assert_eq!(node.next(), Some(Task::Check(SECOND)));
@@ -301,7 +301,7 @@ fn a_machine_that_had_to_take_an_address_over_is_believed() {
     );
     let record = node.state.version(SECOND).expect("it is there");
     assert_eq!(record.reports[&B].words, "it took 192.0.2.7 over");
-    // Without a trial there is nothing to go back from.
+    // Without a candidate there is nothing to roll back.
     let mut idle = Node::with_second_on_its_way(0);
     idle.agent.went_back("it took 192.0.2.7 over".to_owned());
     idle.works();
@@ -354,7 +354,7 @@ fn who_was_away_gets_what_was_accepted_meanwhile_and_says_if_it_cannot() {
         (Some(Refused), Some(FIRST))
     );
     assert_eq!(node.passes(RETRY_MS - 1000), []);
-    // After a while it tries again: the missing file may be there now.
+    // After a while the node tries again: the missing file may be available now.
     let done = node.passes(2000);
     assert_eq!(
         done[0],
@@ -415,7 +415,7 @@ fn it_wakes_soon_enough_for_the_next_sample() {
 #[test]
 fn what_was_accepted_is_held_against_members_that_know_only_an_older_one() {
     let mut node = Node::with_second_on_its_way(0);
-    // In an earlier life it accepted what these members do not know.
+    // Before its restart the node accepted a version that these members do not know.
     node.agent = Agent::new(B, Some(VersionId(7)));
     node.sample();
     let Some(Task::Say(said)) = node.next() else {

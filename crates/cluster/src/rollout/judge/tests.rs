@@ -1,9 +1,9 @@
-//! What is called worse, and what is not.
+//! Tests of which changes count as worse.
 
 use super::*;
 
-/// A second of a machine: requests and errors in it, servers up of how many, whether
-/// the frontend `www` is usable, what it answers.
+/// Events of a second: requests and errors, servers up and in total, whether the
+/// frontend `www` is usable, and its response.
 #[derive(Clone, Copy)]
 struct Second {
     requests: u64,
@@ -23,7 +23,7 @@ const WELL: Second = Second {
     answer: Probe::Answered { status: 200 },
 };
 
-/// A judge that sees seconds as they come.
+/// A judge that receives one second after another.
 #[derive(Default)]
 struct Bench {
     judge: Judge,
@@ -61,7 +61,8 @@ impl Bench {
     }
 }
 
-/// What is found in ten seconds after others, and after how many.
+/// Returns the finding for ten seconds of samples after others, and the number of
+/// samples it took.
 fn judged(before: &[Second], after: &[Second]) -> (usize, Finding) {
     let mut bench = Bench::default();
     for second in before {

@@ -1,4 +1,4 @@
-//! What the leader decides, moment by moment.
+//! Tests of the leader's decisions, step by step.
 
 use super::*;
 use crate::command::{Body, CheckFindings, Judging, Proposal};
@@ -7,7 +7,7 @@ use crate::state::sample::{
 };
 use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
 
-/// A leader that looks at a pair with a version on its way.
+/// A leader of a pair of nodes with a version in progress.
 struct Desk {
     state: State,
     driver: Driver,
@@ -33,7 +33,7 @@ fn desk(change: impl FnOnce(&mut Proposal)) -> Desk {
 }
 
 impl Desk {
-    /// The step after some time, in small looks as a leader has them.
+    /// Returns the step after some time, with the leader's usual poll interval.
     fn after(&mut self, ms: u64) -> Option<RolloutStep> {
         let until_ms = self.now_ms + ms;
         loop {
@@ -74,7 +74,7 @@ impl Desk {
         self.says(B, Checked);
     }
 
-    /// One that finds it is enough.
+    /// Both nodes report that all must change at once; one report is enough.
     fn both_check_that_all_change_at_once(&mut self) {
         self.says(A, Checked);
         self.state.must(B, checked_together(1, B));
@@ -115,7 +115,7 @@ fn the_canary_is_the_node_that_owns_the_fewest_addresses() {
         (vec![(A, 3), (B, 1)], B),
         (vec![(A, 1), (B, 3)], A),
         (vec![(A, 2), (B, 2)], A),
-        // Of whom nothing is known may have many.
+        // A node of unknown load may have many addresses.
         (vec![(B, 7)], B),
         (vec![], A),
     ] {
@@ -324,7 +324,7 @@ fn what_nobody_confirms_in_time_takes_itself_back_whoever_leads() {
     desk.state
         .must(A, decision(1, RolloutStep::Remaining { ms: 25_000 }));
     assert_eq!(desk.after(5000), None);
-    // Another leader goes on from what was told last: it may be a little late.
+    // Another leader continues from the time reported last, which may be slightly late.
     desk.driver = Driver::new(desk.now_ms);
     while let Some(step) = desk.after(TELL_REMAINING_MS) {
         desk.state.must(A, decision(1, step.clone()));

@@ -1,14 +1,14 @@
-//! What must hold in every history.
+//! Invariants of every history.
 
 use crate::command::VersionId;
 use crate::member::MemberId;
 use crate::state::{Stage, State};
 use std::collections::BTreeSet;
 
-/// A node takes so long at most to notice that it must go back, and to do it.
+/// Longest time for a node to notice that it must roll back, and to do so.
 const GOING_BACK_MS: u64 = 900;
 
-/// What happened, to see that something did.
+/// Counts of events, to verify that the histories exercise them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Counts {
     pub(super) accepted: u64,
@@ -30,18 +30,18 @@ impl Counts {
     }
 }
 
-/// What a node's machine does.
+/// Configuration that a node's machine serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Serving {
     pub(super) node: MemberId,
-    /// What it serves on trial.
+    /// Candidate version that it serves.
     pub(super) trial: Option<VersionId>,
     pub(super) silence_ms: u64,
-    /// It took an address over with this.
+    /// Version with which it took over an address.
     pub(super) took_over_with: Option<VersionId>,
 }
 
-/// At every moment, for what the machines do.
+/// Checks the machines at every step.
 pub(super) fn machines(serving: &[Serving]) -> Result<(), String> {
     let on_trial: BTreeSet<VersionId> = serving.iter().filter_map(|node| node.trial).collect();
     if on_trial.len() > 1 {

@@ -1,5 +1,5 @@
-//! The world of a history: nodes with machines, who sees whom, who leads, and what
-//! comes over them. All of it from one seed.
+//! The world of a history: nodes with machines, their connections, the leader, and the
+//! disturbances. Everything derives from one seed.
 
 use super::checks::{self, Counts, Serving};
 use crate::command::{Answer, Body, Command, Judging, RolloutStep, VersionId};
@@ -12,22 +12,22 @@ use lab::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How long things fail, then how long they do not, milliseconds.
+/// Duration of the phase with failures, then of the phase without, milliseconds.
 const FAILING_MS: u64 = 70_000;
 const QUIET_MS: u64 = 200_000;
-/// How often it is asked whether all ended well already, milliseconds.
+/// Interval at which the end condition is checked, milliseconds.
 const SETTLED_MS: u64 = 10_000;
-/// A moment, milliseconds.
+/// Simulation step, milliseconds.
 const STEP_MS: u64 = 100;
-/// How often a node tells how its disk is, and from when on it tells of one that is stuck,
-/// milliseconds.
+/// Interval at which a node reports its disk's status, and age from which a stuck disk
+/// is reported, milliseconds.
 const TALE_MS: u64 = 1000;
 const STUCK_TOLD_MS: u64 = 2000;
-/// How long leadership lasts without one who leads, milliseconds.
+/// Duration of leadership after the leader is lost, milliseconds.
 const ELECTION_MS: u64 = 400;
 const ARBITER: MemberId = MemberId(9);
 
-/// What is wrong on purpose.
+/// Deliberate defect, which the checks must find.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Defect {
     IgnoresSilence,
@@ -39,10 +39,9 @@ pub(super) enum Defect {
     TrustsAStuckDisk,
 }
 
-/// What a version is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Nature {
-    /// On which node; None: on all.
+    /// Affected node; None: all.
     only_on: Option<MemberId>,
     kind: Badness,
     /// All nodes must change at once.
@@ -53,18 +52,19 @@ struct Nature {
 enum Badness {
     #[default]
     None,
-    /// Building it dry says so.
+    /// The check of the version fails.
     CheckFails,
-    /// Serving it does not begin.
+    /// The machine cannot start to serve the version.
     ServeFails,
-    /// Requests fail, servers are down, no answers: from some time after the switch on.
+    /// From some time after the switch on, requests fail, servers are down, or there are
+    /// no responses.
     Worse { after_ms: u64, how: u64 },
-    /// The machine dies of it.
+    /// The machine crashes.
     Kills,
 }
 
 impl Badness {
-    /// What is seen of it where it was switched to so long ago.
+    /// Returns the behaviour that is visible this long after the switch.
     fn shown(self, ago_ms: u64) -> Badness {
         match self {
             Badness::Worse { after_ms, .. } if ago_ms >= after_ms => self,
@@ -89,13 +89,13 @@ struct Node {
     down_until_ms: u64,
     cut_until_ms: u64,
     heard_ms: u64,
-    /// Its disk answers nobody from then until then.
+    /// Period in which its disk does not respond.
     stuck_ms: std::ops::Range<u64>,
-    /// And what is agreed on does not come to its state meanwhile.
+    /// Committed entries are not applied to its state meanwhile.
     frozen: bool,
-    /// How long its disk had not answered when it told of that last.
+    /// Age of the stuck disk operation when the node last reported it.
     told_stuck_ms: u64,
-    /// How much of the log it has.
+    /// Number of log entries that it has applied.
     applied: usize,
     seen_applied: usize,
     wake_ms: u64,
@@ -209,7 +209,7 @@ impl World {
         Ok(quiet_for_ms < QUIET_MS && !settled)
     }
 
-    /// What happened, when all ended as it must.
+    /// Checks that the history ended as required, and returns its counts.
     pub(super) fn end(&self) -> Result<Counts, String> {
         let state = self.state();
         for node in &self.nodes {
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// An address comes to this node.
+    /// Moves an address to this node.
     fn take_over(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         node.addresses += 1;
@@ -258,7 +258,7 @@ impl World {
             return;
         }
         node.trial = None;
-        // What was under way with it ends without effect.
+        // Its task in progress ends without effect.
         node.busy = None;
         node.agent.went_back("it took an address over".to_owned());
         node.wake_ms = 0;
@@ -284,7 +284,7 @@ impl World {
         node.up && self.now_ms >= node.cut_until_ms
     }
 
-    /// Who is connected, the arbiter among them, is a majority.
+    /// Returns whether the connected members, including the arbiter, are a majority.
     fn majority(&self) -> bool {
         let there = (0..self.nodes.len()).filter(|index| self.connected(*index));
         2 * (there.count() + 1) > self.nodes.len() + 1
@@ -349,7 +349,7 @@ impl World {
         }
     }
 
-    /// On its way to the log: now and then lost, now and then late, now and then twice.
+    /// Proposes a command, which may be lost, delayed or duplicated.
     fn propose(&mut self, command: Command) {
         let (now_ms, failing) = (self.now_ms, self.failing());
         if failing && self.random.once_in(15) {
@@ -393,7 +393,7 @@ impl World {
         Ok(())
     }
 
-    /// Bad in a way that cannot have been overlooked.
+    /// Returns whether the version is bad in a way that must be noticed.
     fn is_bad(&self, state: &State, version: VersionId, node: MemberId) -> bool {
         let judge_ms = state
             .version(version)
@@ -402,7 +402,7 @@ impl World {
         match nature.on(node) {
             Badness::None => false,
             Badness::CheckFails | Badness::ServeFails => true,
-            // What fails within the first half of the window makes itself felt in it.
+            // A failure within the first half of the window must be noticed in the window.
             Badness::Worse { after_ms, .. } => after_ms < judge_ms / 2,
             Badness::Kills => judge_ms > 0,
         }
@@ -487,12 +487,12 @@ impl World {
         }
         let frozen = node.frozen && node.disk_stuck_ms(now_ms) > 0;
         if connected && frozen {
-            // It hears, and its state comes no further.
+            // The node receives messages, and its state does not advance.
             if node.applied == last {
                 node.heard_ms = now_ms;
             }
         } else if connected && late {
-            // It hears, and catches up, and is not there yet.
+            // The node receives messages, and is still catching up.
             let behind = (last - node.applied) as u64;
             node.applied += self.random.below(behind.max(1)) as usize;
         } else if connected {
@@ -501,7 +501,7 @@ impl World {
         }
         let state = Arc::clone(&self.states[node.applied]);
         if let Some((done_ms, task)) = node.busy.take() {
-            // What is to be checked is on the disk.
+            // The version to check is read from the disk.
             let waits = matches!(task, Task::Check(_)) && node.disk_stuck_ms(now_ms) > 0;
             if now_ms < done_ms || waits {
                 node.busy = Some((done_ms, task));
@@ -525,7 +525,7 @@ impl World {
             }
             let Some(task) = node.agent.next(&state, now_ms, silence_ms) else {
                 node.seen_applied = node.applied;
-                // Whoever is on trial looks at the silence too.
+                // A node with a candidate also watches the silence of the leader.
                 node.wake_ms = node.agent.wake_at(now_ms).min(now_ms + 500);
                 return;
             };
@@ -649,7 +649,7 @@ impl Node {
         }
     }
 
-    /// How long its disk has not answered.
+    /// Returns how long its disk has not responded.
     fn disk_stuck_ms(&self, now_ms: u64) -> u64 {
         match self.stuck_ms.contains(&now_ms) {
             true => now_ms - self.stuck_ms.start,
@@ -665,7 +665,7 @@ impl Node {
         self.busy = None;
     }
 
-    /// It starts with what it accepted last, alone as it is.
+    /// Starts the node alone with the version that it accepted last.
     fn start(&mut self, now_ms: u64) {
         self.up = true;
         self.base = self.disk;
@@ -678,7 +678,7 @@ impl Node {
         self.counted_ms = now_ms;
     }
 
-    /// Requests since they were counted last: 100 a second.
+    /// Counts the requests since the last call: 100 a second.
     fn count(&mut self, now_ms: u64, badness: Badness) {
         let requests = now_ms.saturating_sub(self.counted_ms).min(5000) / 10;
         self.requests += requests;

@@ -1,4 +1,4 @@
-//! What a version may and may not do, as commands come.
+//! Tests of a version's permitted and refused steps.
 
 use super::super::sample::{
     A, ARBITER, B, checked_together, decision, digest, file, proposal, report,
@@ -15,7 +15,7 @@ fn both() -> Vec<MemberId> {
     vec![A, B]
 }
 
-/// A version that both nodes could serve.
+/// Returns a state with a version that both nodes could serve.
 fn checked() -> State {
     let mut state = State::pair();
     state.propose_content(b"text");
@@ -24,7 +24,7 @@ fn checked() -> State {
     state
 }
 
-/// A version that both nodes serve on trial.
+/// Returns a state with a version that both nodes serve as a candidate.
 fn on_trial(judging: Judging) -> State {
     let mut state = State::pair();
     let with = Proposal {

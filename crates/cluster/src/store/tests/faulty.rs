@@ -5,7 +5,7 @@ use redb::StorageBackend;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-/// What a disk writes as one.
+/// Unit of writing of a disk, bytes.
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug)]
@@ -16,12 +16,12 @@ enum Change {
 
 #[derive(Debug, Default)]
 struct Platter {
-    /// What is there, as a running program sees it.
+    /// Contents as a running program sees them.
     now: Vec<u8>,
-    /// What is there after a loss of power, at the least.
+    /// Contents that certainly survive a loss of power.
     synced: Vec<u8>,
     unsynced: Vec<Change>,
-    /// After so many more operations the power is lost.
+    /// Number of operations until the power is lost.
     fuse: Option<u64>,
     dead: bool,
 }
@@ -31,7 +31,7 @@ struct Platter {
 pub struct Faulty(Arc<Mutex<Platter>>);
 
 impl Faulty {
-    /// Power is lost before the operation after so many.
+    /// Cuts the power before the operation after this many.
     pub fn light_fuse(&self, operations: u64) {
         self.0.lock().unwrap().fuse = Some(operations);
     }

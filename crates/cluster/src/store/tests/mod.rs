@@ -21,7 +21,7 @@ use std::sync::mpsc::channel;
 
 const ME: MemberId = MemberId(1);
 
-/// Asks, and waits for what is told.
+/// Calls the store, and waits for its callback.
 fn now<T: Send + 'static>(
     start: impl FnOnce(Box<dyn FnOnce(Result<T, StoreError>) + Send>),
 ) -> Result<T, StoreError> {
@@ -55,14 +55,14 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
     )
 }
 
-/// What a store is to have.
+/// Expected contents of a store.
 #[derive(Clone, PartialEq, Debug, Default)]
 struct Model {
     vote: Option<Vote>,
     purged: Option<u64>,
     /// Index to term and size.
     log: BTreeMap<u64, (u64, usize)>,
-    /// Its place, and its image: so many times a byte.
+    /// Index, and image of the snapshot as a repeated byte with its count.
     snapshot: Option<(u64, usize, u8)>,
     chunks: BTreeSet<Digest>,
 }
@@ -76,7 +76,7 @@ impl Model {
             .unwrap_or(0)
     }
 
-    /// What a store has.
+    /// Reads the contents of a store.
     fn read(store: &Store, wanted: &BTreeSet<Digest>) -> Model {
         let (purged, last) = store.ends();
         let end = last.map_or(0, |id| id.index + 1);
@@ -121,7 +121,7 @@ fn truncate(store: &Store, model: &mut Model, random: &mut Random) -> Result<(),
     let keep = random.below(model.log.len() as u64 + 1);
     let first = *model.log.first_key_value().unwrap().0;
     let end = first + model.log.len() as u64;
-    // What a snapshot has was agreed on and is never taken back.
+    // Entries in a snapshot are committed and never removed.
     let floor = model.snapshot.map_or(0, |(at, ..)| at + 1);
     let from = (first + keep).max(floor.min(end));
     let last = if from > first {
@@ -159,7 +159,8 @@ fn snapshot(store: &Store, model: &mut Model, random: &mut Random) -> Result<(),
     now(|done| store.save_snapshot(meta, image, keep, done))
 }
 
-/// One random change of both. True: it was to be on disk when it was told.
+/// Makes one random change to both. Returns whether the change must be on disk once it
+/// was acknowledged.
 fn step(store: &Store, model: &mut Model, random: &mut Random, term: &mut u64) -> (bool, bool) {
     let mut durable = false;
     let result = match random.below(8) {
@@ -251,7 +252,7 @@ fn what_was_told_to_be_on_disk_is_there_after_power_was_lost_at_any_operation() 
         let mut model = Model::default();
         let mut term = 1;
         let mut ever = BTreeSet::new();
-        // States from the last that was on disk for sure.
+        // Possible states, from the last one that was certainly on disk.
         let mut possible = vec![model.clone()];
         disk.light_fuse(random.below(400));
         for _ in 0..400 {
@@ -332,7 +333,7 @@ fn a_prepared_vote_counts_as_given_after_a_restart_and_is_given_without_another_
 
 #[test]
 fn what_is_agreed_on_goes_to_disk_with_some_of_the_entries_and_with_all_else() {
-    // So many entries one after the other, something else, and no power any more.
+    // That many entries in sequence, another write, and then a power cut.
     let mut random = Random::new(7);
     let mut on_disk = |entries: u64, then: &dyn Fn(&Store)| {
         let disk = Faulty::default();
@@ -349,7 +350,7 @@ fn what_is_agreed_on_goes_to_disk_with_some_of_the_entries_and_with_all_else() {
         before.committed().map(|id| id.index)
     };
     let every = u64::from(COMMITTED_EVERY);
-    // The one that takes it along knows only of those before it.
+    // The write that includes the commit index only covers the entries before it.
     assert_eq!(on_disk(every + 1, &|_| ()), None);
     assert_eq!(on_disk(every + 2, &|_| ()), Some(every));
     assert_eq!(on_disk(2 * every + 2, &|_| ()), Some(every));
@@ -403,7 +404,7 @@ fn a_damaged_file_is_an_error_in_words_and_never_a_panic() {
                     "seed {seed}: taken the second time"
                 );
             }
-            // The bits stood where nothing is.
+            // The flipped bits were in unused space.
             Ok(store) => {
                 assert_eq!(store.vote(), Some(Vote::new(3, ME)));
                 let log: Vec<Entry> = now(|done| store.entries(0..200, usize::MAX, done)).unwrap();
@@ -462,7 +463,7 @@ fn pieces_that_came_behind_a_snapshot_stay_and_others_go() {
     let all: BTreeSet<Digest> = (1..5).map(|byte| piece(byte).0).collect();
     let missing = now(|done| store.missing(all, done)).unwrap();
     assert_eq!(missing, [piece(2).0]);
-    // An older one that was being made meanwhile changes nothing.
+    // An older snapshot that was built meanwhile changes nothing.
     let older = SnapshotMeta {
         last_log_id: Some(id(1, 4)),
         ..meta

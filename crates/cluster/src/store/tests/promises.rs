@@ -1,5 +1,6 @@
-//! What becomes of a store that no longer has what was promised: truncated at any length,
-//! torn, replaced by an older one or another one's, with and without its promise file.
+//! Tests of a store that no longer has what it promised: truncated at any length, torn,
+//! or replaced by an older store or by another member's, with and without its promise
+//! file.
 
 use super::{entry, id, now};
 use crate::command::VersionId;
@@ -87,7 +88,7 @@ fn vote(store: &Store, term: u64) {
     now(|done| store.save_vote(Vote::new(term, MemberId(2)), done)).unwrap();
 }
 
-/// What the others build on.
+/// State on which the other members rely.
 #[derive(PartialEq, PartialOrd, Debug)]
 struct Has(Option<Vote>, Option<LogId>);
 
@@ -175,7 +176,7 @@ fn a_store_with_any_block_of_earlier_or_of_nothing_is_lost_or_has_all() {
 #[test]
 fn of_all_combinations_of_files_only_those_that_fit_are_taken() {
     let (files, me) = (Files::new(), owner("a", 1));
-    // The format before there were promise files.
+    // The format without promise files.
     let untied = Store::open(&files.store()).unwrap();
     append(&untied, 1, 0, 3);
     drop(untied);
@@ -251,14 +252,14 @@ fn an_upgrade_ties_the_store_and_one_that_is_interrupted_is_finished() {
     drop(whole(files.open(&me)));
     let (_, tied_promise) = files.read();
     assert_eq!(has(&whole(files.open(&me))).1, Some(id(1, 2)));
-    // The promise file is there and the store does not know of it.
+    // The promise file exists and the store does not know of it.
     fs::remove_file(files.promise()).unwrap();
     files.put(Some(&old_format), None);
     let store = Store::open(&files.store()).unwrap();
     store.stop_in_the_middle_of_an_upgrade(&PromiseLocation::Path(&files.promise()), &me);
     drop(store);
     assert_eq!(has(&whole(files.open(&me))).1, Some(id(1, 2)));
-    // One that is over is not done again for a store from before it.
+    // A completed upgrade is not repeated for a store from before it.
     files.put(Some(&old_format), Some(&tied_promise));
     assert!(matches!(lost(files.open(&me)), Loss::Untied));
 }

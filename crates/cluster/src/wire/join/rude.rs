@@ -1,9 +1,9 @@
-//! Somebody who wants to join and has no token that counts, for tests.
+//! A joining client without a valid token, for tests.
 
 use super::*;
 
-/// Asks to be taken in with a secret of its own invention, after the question with which
-/// others begin, or without it; what it is told.
+/// Asks for admission with an invented secret, with or without the question that
+/// precedes it in the protocol. Returns the response.
 pub(crate) async fn demand<N: Network>(
     network: &N,
     token: &Token,

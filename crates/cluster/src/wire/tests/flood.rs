@@ -1,5 +1,5 @@
-//! A member that asks without end, or breaks the rules: bounded, counted, and no harm
-//! to others.
+//! A member that sends requests without end, or violates the protocol: limited,
+//! counted, and harmless to others.
 
 use super::super::frame::{Frame, HEAD_BYTES, Head, MESSAGE_BYTES_MAX};
 use super::super::greeting::{Hello, hear_hello, say_hello};

@@ -1,4 +1,4 @@
-//! Somebody new, with a token.
+//! A new member joins with a token.
 
 use super::super::Event;
 use super::*;
@@ -10,7 +10,7 @@ use crate::wire::join::{
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-/// What a member's role would do, with a list in place of agreement.
+/// Stand-in for a member's role, with a list instead of consensus.
 struct Office {
     authority: Option<Arc<Authority>>,
     certificate: Vec<u8>,
@@ -18,9 +18,9 @@ struct Office {
     tokens: Mutex<HashMap<Digest, Kind>>,
     members: Mutex<BTreeMap<MemberId, Member>>,
     wire: OnceLock<Wire<Tcp>>,
-    /// The next answer to somebody who was admitted is lost on the way.
+    /// Loses the next response to an admitted member.
     mute: Mutex<bool>,
-    /// Times that somebody's words came as far as here.
+    /// Number of joiners whose request arrived here.
     heard: AtomicU64,
 }
 
@@ -148,7 +148,7 @@ fn newcomer(kind: Kind, address: SocketAddr) -> Newcomer {
     }
 }
 
-/// The wire that somebody who joined begins with.
+/// Returns the first wire of a member that joined.
 fn wire_of(joined: Joined) -> Wire<Tcp> {
     let trust = Trust {
         cluster: joined.cluster,
@@ -249,7 +249,7 @@ fn who_is_not_of_the_cluster_that_gave_the_token_learns_nothing() {
         let addresses = free_addresses(2);
         let ours = Paper::new(&addresses[..1]);
         let token = Office::new(&ours, true).invite(Kind::Node, addresses[0]);
-        // Somebody else listens there, with an authority of the same name.
+        // A stranger listens there, with a CA of the same name.
         let other = Paper::new(&addresses[..1]);
         let (_office, wire) = open(&other, 1, Office::new(&other, true)).await;
         let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1])).await;
@@ -265,15 +265,15 @@ fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
         let paper = Paper::new(&addresses[..1]);
         let token = Office::new(&paper, true).invite(Kind::Arbiter, addresses[0]);
         let newcomer = newcomer(Kind::Arbiter, addresses[1]);
-        // It has a certificate of the authority, and never heard of the invitation.
+        // It has a certificate of the CA, and does not know the invitation.
         let (removed, wire) = open(&paper, 1, Office::new(&paper, true)).await;
         let joined = join(&Tcp, &token, &newcomer).await;
         assert!(matches!(joined, Err(JoinError::Denied(Denied::Token))));
         assert_eq!(removed.members.lock().unwrap().len(), 1);
         wire.stop();
         drop((removed, wire));
-        // It has heard of it, and not the authority's key: it signs with one of its own, as
-        // an arbiter may that stands in the way.
+        // It knows the invitation but not the CA's key: it signs with its own key, as an
+        // arbiter in the path of a node could.
         let address = free_addresses(1);
         let paper = Paper {
             members: paper
@@ -359,7 +359,7 @@ fn a_wire_tells_when_it_refuses_a_forged_member() {
         let echo = Echo::default();
         let one = serving(&paper, 1, &echo).await;
         let mut events = one.events();
-        // A member 2 of another authority, which dials member 1.
+        // A member 2 of another CA, which dials member 1.
         let forged = Paper::new(&addresses);
         let two = forged.wire(2, Tcp);
         two.serve(&addresses[1..], echo.clone()).await.unwrap();
@@ -377,7 +377,7 @@ fn a_wire_tells_when_it_refuses_a_forged_member() {
     });
 }
 
-/// Asks as somebody else's program might: with keys of its own choice.
+/// Sends a request like a foreign program, with keys of its choice.
 async fn ask_with(
     token: &Token,
     newcomer: &Newcomer,
@@ -402,8 +402,8 @@ fn who_lost_the_answer_asks_again_with_its_key_and_gets_it() {
         let joined = ask_with(&token, &newcomer, &key, None).await.unwrap();
         assert_eq!(joined.member.id, MemberId(2));
         assert_eq!(office.members.lock().unwrap().len(), 2);
-        // Nobody proves anything with a token that is used up: a certificate is not taken
-        // from whoever that may be.
+        // With a used token nobody can prove anything: the joiner accepts no certificate
+        // from an unproven member.
         let again = ask_with(&token, &newcomer, &key, None).await;
         assert!(
             matches!(again, Err(JoinError::Unproven { .. })),
@@ -422,7 +422,7 @@ fn with_the_key_of_an_arbiter_nobody_becomes_a_node() {
         let key = MemberKey::generate().unwrap();
         let as_arbiter = newcomer(Kind::Arbiter, addresses[1]);
         ask_with(&token, &as_arbiter, &key, None).await.unwrap();
-        // Its disk is stolen; the thief wants what nodes get.
+        // The arbiter's disk is stolen; the thief requests what nodes get.
         let mut forged = token.clone();
         forged.kind = Kind::Node;
         let sealing = Some(SealingKey::generate().unwrap());

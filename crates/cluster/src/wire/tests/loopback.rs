@@ -152,7 +152,7 @@ fn a_member_that_is_removed_is_told_and_cannot_come_back() {
                 break;
             }
         }
-        // It dials on, and is refused on both sides' record.
+        // It keeps dialing, and both sides count the refusal.
         until("it is refused again", || one.counted(|c| &c.refused) >= 6).await;
         assert_eq!(connections(&one, 2), 0);
         let call = two.call(
@@ -189,7 +189,7 @@ fn a_member_with_a_new_key_is_known_by_who_was_away_when_it_changed() {
         let renewed = Identity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
         let digest = renewed.key().digest();
         two.set_identity(Arc::new(renewed)).unwrap();
-        // What stands goes on; what comes shows the new one.
+        // Open connections continue; new ones present the new identity.
         let answer = one
             .call(MemberId(2), Service::Raft, Vec::new(), LIMIT)
             .await;

@@ -20,10 +20,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 pub(super) const CLUSTER: &str = "office";
-/// For anything to come true on a loaded machine.
+/// Timeout of the tests on a loaded machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A cluster on paper: an authority, and what each member shows.
+/// Stand-in for a cluster: a CA, and the identity of each member.
 pub(super) struct Paper {
     pub(super) authority: Arc<Authority>,
     pub(super) identities: BTreeMap<MemberId, Arc<Identity>>,
@@ -96,12 +96,12 @@ pub(super) fn free_addresses(count: usize) -> Vec<SocketAddr> {
     held.iter().map(|one| one.local_addr().unwrap()).collect()
 }
 
-/// Answers with its number and what was asked; counts how often it was asked, and may
-/// take a while.
+/// Responds with its number and the request; counts the requests, and may delay its
+/// responses.
 #[derive(Clone, Default)]
 pub(super) struct Echo {
     pub(super) asked: Arc<AtomicU64>,
-    /// The answers wait for it, one for each notice.
+    /// Notifier that releases one response each.
     pub(super) held: Option<Arc<Notify>>,
 }
 
@@ -120,7 +120,7 @@ impl Handler for Echo {
     }
 }
 
-/// A wire that listens and answers.
+/// Returns a wire that listens and responds.
 pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> Wire<Tcp> {
     let addresses = &paper.members[&MemberId(id)].addresses;
     // One that was stopped just now may still listen there.
@@ -147,7 +147,7 @@ pub(super) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     assert!(waited.await.is_ok(), "never: {what}");
 }
 
-/// Connections that a wire has to a member.
+/// Returns the number of connections that a wire has to a member.
 pub(super) fn connections<N: Network>(wire: &Wire<N>, to: u64) -> usize {
     let paths = wire.paths();
     let path = paths.iter().find(|path| path.member == MemberId(to));

@@ -5,7 +5,7 @@ use crate::authority::{Known, Refused, disk};
 use crate::wire::{Event, RenewalError, Signer};
 use std::time::SystemTime;
 
-/// Answers, and signs if it has the authority.
+/// Responds, and signs if it has the CA.
 struct Signing(Option<Arc<Authority>>);
 
 impl Handler for Signing {
@@ -40,7 +40,7 @@ fn a_member_without_the_authority_has_a_node_sign_its_new_key() {
         let arbiter = signing(&paper, 2, false).await;
         until("they talk", || connections(&arbiter, 1) == 2).await;
         let mut known = paper.trust();
-        // Twice, and whoever knows only the first key still believes it.
+        // Twice, and a member that only knows the first key still trusts it.
         for _ in 0..2 {
             let renewed = arbiter.renew(MemberKey::generate().unwrap()).await.unwrap();
             let shown = &renewed.chain()[0];
@@ -54,7 +54,7 @@ fn a_member_without_the_authority_has_a_node_sign_its_new_key() {
             known.members.get_mut(&MemberId(2)).unwrap().certificate = digest;
             node.set_trust(known.clone()).unwrap();
         }
-        // Where the cluster knows none of its keys any more, nothing is signed for it.
+        // If the cluster knows none of its keys any longer, nothing is signed for it.
         let strange = MemberKey::generate().unwrap().digest();
         known.members.get_mut(&MemberId(2)).unwrap().certificate = strange;
         assert!(arbiter.renew(MemberKey::generate().unwrap()).await.is_ok());
@@ -71,7 +71,7 @@ fn a_member_without_the_authority_has_a_node_sign_its_new_key() {
 fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
     on_one_thread(async {
         let mut paper = Paper::new(&free_addresses(2));
-        // Who stole the former key names the new one, as if it had been its own.
+        // The thief of the former key names the new key as if it were a predecessor.
         let new = MemberKey::generate().unwrap().digest();
         let stolen = paper
             .identity(2)
@@ -83,13 +83,13 @@ fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
         let thief = signing(&paper, 2, false).await;
         until("they talk", || connections(&thief, 1) == 2).await;
         let mut known = paper.trust();
-        // A node that lags signs what is no successor of the new key.
+        // A lagging node signs a certificate that is no successor of the new key.
         let lagging = thief.renew(MemberKey::generate().unwrap()).await.unwrap();
         let shown = &lagging.chain()[0];
         assert_eq!(known.judge(shown, MemberId(2)), Ok(Known::Successor));
         known.members.get_mut(&MemberId(2)).unwrap().certificate = new;
         assert_eq!(known.judge(shown, MemberId(2)), Err(Refused::Key));
-        // One that knows of the new key does not sign, although the connection stands.
+        // A node that knows the new key does not sign, although the connection is open.
         node.set_trust(known.clone()).unwrap();
         assert_eq!(connections(&thief, 1), 2);
         let renewed = thief.renew(MemberKey::generate().unwrap()).await;
@@ -102,7 +102,7 @@ fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
         let forged = authority.sign(MemberId(2), &request, &[new]).unwrap();
         assert_eq!(known.judge(&forged, MemberId(2)), Ok(Known::Successor));
         assert_eq!(known.predecessors_of(&forged, MemberId(2), &[new]), None);
-        // What the present key's certificate names stays named, and nothing else.
+        // Only predecessors that the current certificate names remain named.
         let request = key.request(b"").unwrap();
         let own = key.digest();
         known.members.get_mut(&MemberId(2)).unwrap().certificate = own;

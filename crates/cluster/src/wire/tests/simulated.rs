@@ -1,4 +1,4 @@
-//! Partitions of every shape on a simulated network, whose time is exact.
+//! All kinds of partitions on a simulated network, whose time is exact.
 
 use super::super::simulated::Simulated;
 use super::super::{Event, Loss, PORT, PathKind};
@@ -11,12 +11,12 @@ use tokio::time::{Instant, sleep};
 use turmoil::{Builder, Sim};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
-/// As often as a heartbeat.
+/// Heartbeat interval.
 const BEAT: Duration = Duration::from_millis(40);
-/// Within an election timeout.
+/// Deadline of a call, shorter than an election timeout.
 const LIMIT: Duration = Duration::from_millis(140);
 
-/// Members 2 and 3 answer; member 1 is the test.
+/// Simulates members 2 and 3, which respond; the test is member 1.
 fn simulate<F>(seed: u64, test: impl FnOnce(Wire<Simulated>, Echo) -> F + 'static)
 where
     F: Future<Output = ()> + 'static,
@@ -60,7 +60,7 @@ where
     sim.run().unwrap();
 }
 
-/// Asks so many times, each within the limit; how long the slowest took.
+/// Sends this many requests within the deadline each. Returns the time of the slowest.
 async fn beat(wire: &Wire<Simulated>, times: u32) -> Duration {
     let mut slowest = Duration::ZERO;
     for time in 0..times {
@@ -102,10 +102,10 @@ fn a_direct_link_that_is_silently_cut_costs_no_call_and_no_member() {
             let asked = echo.asked.load(Ordering::Relaxed);
             let slowest = beat(&wire, 200).await;
             assert!(slowest < Duration::from_millis(60), "{slowest:?}");
-            // Each is handled once, whatever way it came.
+            // Each request is handled once, on whatever route it arrived.
             assert_eq!(echo.asked.load(Ordering::Relaxed) - asked, 200);
             assert_eq!(way(&wire), Some(PathKind::Through(MemberId(3))));
-            // Beyond the first few the way is known, and nothing is sent twice.
+            // After the first requests the route is known, and nothing is sent twice.
             let again = wire.counted(|c| &c.sent_again);
             assert!(again <= 10, "{again}");
             let path = wire.paths().remove(0);
@@ -149,7 +149,7 @@ fn the_loss_of_the_member_in_between_costs_nothing() {
         let slowest = beat(&wire, 100).await;
         assert!(slowest < Duration::from_millis(25), "{slowest:?}");
         assert_eq!(way(&wire), Some(PathKind::Direct));
-        // Member 3 is down for silence, and only it.
+        // Member 3 is down because of silence, and only that one.
         loop {
             if let Event::Down { member, why } = events.recv().await.unwrap() {
                 assert_eq!((member, why), (MemberId(3), Loss::Silent));
@@ -203,7 +203,7 @@ fn a_cut_in_the_middle_of_everything_heals_whatever_the_seed() {
             for round in 0..6 {
                 let (a, b) = pairs[(seed as usize + round) % 3];
                 turmoil::partition(a, b);
-                // One cut never takes a member.
+                // A single cut never makes a member unreachable.
                 beat(&wire, 30).await;
                 turmoil::repair(a, b);
                 sleep(Duration::from_millis(seed * 7 % 900)).await;

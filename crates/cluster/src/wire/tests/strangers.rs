@@ -1,4 +1,4 @@
-//! Who is no member, and what that may cost: little, for a short time.
+//! Strangers (clients that are not members) may cost little, and only for a short time.
 
 use super::super::accept::{PLACES_PER_MEMBER_ADDRESS, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
 use super::super::frame::Frame;
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Short, so that the test is.
+/// Returns short timeouts, so that the test is short.
 fn hasty() -> Timing {
     Timing {
         handshake: Duration::from_millis(500),
@@ -35,7 +35,7 @@ async fn from(source: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// It was closed by the other side, within the test's patience.
+/// Returns whether the other side closed the connection within the test's timeout.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
     let reading = stream.read_to_end(&mut rest);
@@ -55,7 +55,7 @@ fn garbage_and_silence_end_soon_and_are_counted() {
             .unwrap();
         let mut zeros = TcpStream::connect(addresses[0]).await.unwrap();
         zeros.write_all(&[0; 4096]).await.unwrap();
-        // A hello of TLS that announces much and never ends.
+        // A TLS hello that announces a large size and never ends.
         let mut endless = TcpStream::connect(addresses[0]).await.unwrap();
         let head = [22, 3, 1, 0x3f, 0xff, 1, 0, 0xff, 0xff];
         endless.write_all(&head).await.unwrap();
@@ -93,7 +93,7 @@ fn strangers_fill_their_own_places_and_not_those_of_members() {
         }
         let refused = (held.len() - STRANGERS_MAX) as u64;
         until("all are full", || wire.counted(|c| &c.crowded) == refused).await;
-        // From the address of a member somebody still gets in, though not everybody.
+        // From the address of a member a limited number of strangers still connects.
         let _two = serving(&paper, 2, &echo).await;
         until("the member is in", || connections(&wire, 2) == 2).await;
         for _ in 0..PLACES_PER_MEMBER_ADDRESS + 1 {
@@ -103,7 +103,7 @@ fn strangers_fill_their_own_places_and_not_those_of_members() {
             wire.counted(|c| &c.crowded) == refused + 1
         })
         .await;
-        // Who goes makes room.
+        // Closed connections free their slots.
         held.clear();
         let mut late = from([127, 0, 0, 9], addresses[0]).await;
         late.write_all(b"x").await.unwrap();
@@ -151,7 +151,7 @@ fn who_shows_no_certificate_is_no_member_whatever_it_says() {
             "{told:?}"
         );
         assert_eq!(wire.counted(|c| &c.refused), 1);
-        // More than a greeting, or than a request to join.
+        // More than a greeting or a request to join may have.
         let mut stream = tls(&paper, ALPN_MEMBER).await;
         write_frame(&mut stream, Frame::Hello, &[0; 2048])
             .await
@@ -187,7 +187,7 @@ fn a_peer_that_takes_connections_and_never_answers_is_named() {
     });
 }
 
-/// The system's TCP, but its descriptors ran out for a while.
+/// The system's TCP without file descriptors for a while.
 #[derive(Clone)]
 struct Poor(Arc<AtomicUsize>);
 
@@ -245,7 +245,7 @@ fn tunnels_lead_to_members_only_and_are_bounded() {
         let one = serving(&paper, 1, &echo).await;
         let three = serving(&paper, 3, &echo).await;
         until("they talk", || connections(&one, 3) == 2).await;
-        // To itself, to the one that asks, to nobody: not carried.
+        // To itself, to the requester, to an unknown member: not carried.
         for to in [1, 3, 9] {
             let asked = one.shared.tunnel(MemberId(3), MemberId(to)).await;
             let not_carried = Ungreeted::Goodbye(Goodbye::NotCarried);
@@ -259,7 +259,7 @@ fn tunnels_lead_to_members_only_and_are_bounded() {
                 "{to}: {not_carried:?}"
             );
         }
-        // Member 2 takes everything, and says nothing.
+        // Member 2 accepts everything, and sends nothing.
         let _two = TcpListener::bind(addresses[1]).await.unwrap();
         let mut held = Vec::new();
         while let Ok(tunnel) = one.shared.tunnel(MemberId(3), MemberId(2)).await {
