@@ -3,11 +3,11 @@
 //! reads no clock.
 //!
 //! - If the guest agent responds, it freezes the file systems first, so that they are consistent.
-//! Otherwise the snapshots are crash-consistent.
+//!   Otherwise the snapshots are crash-consistent.
 //! - The guest is then paused in any case, which also stops writes outside of file systems.
 //! - Each step has a timeout after which the guest resumes, even if the client that requested the
-//! standstill is gone. Requests to thaw file systems are repeated until the agent has confirmed
-//! one or the guest has ended.
+//!   standstill is gone. Requests to thaw file systems are repeated until the agent has confirmed
+//!   one or the guest has ended.
 //! - A guest that does not run only has to stay down.
 //!
 //! A standstill is never reported as complete if the guest may have run meanwhile.

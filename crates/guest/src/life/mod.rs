@@ -2,19 +2,19 @@
 //! its QEMU process determine the next order. The module starts no process and reads no clock.
 //!
 //! - At most one QEMU process: a new one is started only after its predecessor is known to have
-//! ended.
+//!   ended.
 //! - The virtual CPUs run only while [`Wish::Run`] holds. QEMU starts paused, so a guest that was
-//! started for a lease that has ended meanwhile never runs.
+//!   started for a lease that has ended meanwhile never runs.
 //! - A guest that must not run is paused at once. QEMU confirms a pause only after all outstanding
-//! disk requests have ended, which they do not without a majority. After [`HALT_AFTER_MS`] a
-//! signal therefore stops the process; it is continued once the guest may run. The process is
-//! killed if the guest is not seen to be paused within [`PAUSE_MAX_MS`]. A process stopped by a
-//! foreign signal is continued unless the desired state forbids it; one that must stay stopped and
-//! was continued is stopped again.
+//!   disk requests have ended, which they do not without a majority. After [`HALT_AFTER_MS`] a
+//!   signal therefore stops the process; it is continued once the guest may run. The process is
+//!   killed if the guest is not seen to be paused within [`PAUSE_MAX_MS`]. A process stopped by a
+//!   foreign signal is continued unless the desired state forbids it; one that must stay stopped
+//!   and was continued is stopped again.
 //! - A QEMU process that ends by itself is restarted after a growing delay. After [`FAILURES_MAX`]
-//! failures in a row the guest stays stopped, with the reason.
+//!   failures in a row the guest stays stopped, with the reason.
 //! - An unhealthy guest ([`Input::Unwell`]) is shut down and restarted. That counts as a failure.
-//! Earlier failures are reset only if the guest was healthy for [`WELL_AFTER_MS`].
+//!   Earlier failures are reset only if the guest was healthy for [`WELL_AFTER_MS`].
 
 pub mod defect;
 #[cfg(test)]
