@@ -66,7 +66,7 @@ pub struct Ask {
     pub guest: String,
     /// Number of the migration, chosen by the source.
     pub number: u64,
-    /// As what it was started.
+    /// Settings with which the guest was started.
     pub spec: Guest,
     /// The source uses hardware virtualisation (KVM).
     pub has_kvm: bool,
