@@ -1,6 +1,6 @@
-//! Whether the machine of a node responds at all. A node whose lease has ended may be busy: its
-//! kernel still responds to connections. It is fenced at once only if nothing of it does, and
-//! otherwise when the leases of its guests have ended as well.
+//! Detection of nodes whose machine does not respond at all. A node whose lease has ended may only
+//! be busy: its kernel still answers connection attempts. A node is fenced at once only if none of
+//! its addresses answers, and otherwise when the leases of its guests have ended as well.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -9,17 +9,17 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a node is spared whose machine responds, from when it was gone, milliseconds: until the
+/// Time for which a gone node with a responding machine is not fenced, milliseconds: until the
 /// leases of its guests have ended.
 const SPARED_MS: u64 = 6_000;
-/// How long a kernel may take to respond.
+/// Timeout for the kernel of a node to answer a connection attempt.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// How soon one that responded is asked again, milliseconds.
+/// Interval at which a node that answered is probed again, milliseconds.
 const AGAIN_MS: u64 = 500;
-/// How soon the replies are looked at, milliseconds.
+/// Interval at which replies are polled, milliseconds.
 const LOOK_MS: u64 = 20;
 
-/// What is known about the machines of nodes that are gone.
+/// Knowledge about the machines of nodes that are gone.
 #[derive(Debug, Default)]
 pub struct Silence {
     by_node: BTreeMap<String, Asked>,
