@@ -1,6 +1,6 @@
 //! Deliberate defects of the agreement, which its simulation has to find.
 
-/// A defect.
+/// Deliberate defect of the agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
     /// A guest goes on where its node does not hold its lease.

@@ -27,20 +27,22 @@ pub struct Silence {
 
 #[derive(Debug)]
 enum Asked {
-    /// A reply of each address is under way: whether it is silent. So many were not.
+    /// Probes of all addresses are in progress; each reports whether its address is silent. The
+    /// number counts addresses that answered.
     Waits(Receiver<bool>, usize),
-    /// It responded: it is asked again at this time, milliseconds.
+    /// The machine answered and is probed again at this time, milliseconds.
     Responded(u64),
     Silent,
 }
 
 impl Silence {
-    /// Forgets all nodes but these.
+    /// Removes all nodes that are no longer gone.
     pub fn retain(&mut self, is_gone: impl Fn(&str) -> bool) {
         self.by_node.retain(|node, _| is_gone(node));
     }
 
-    /// Returns whether a node may be fenced that is gone since then. `at` is where its role would be.
+    /// Returns whether a node that is gone since `since` may be fenced. `at`: addresses of its
+    /// role.
     pub fn allows(&mut self, node: &str, since: u64, at: &[IpAddr], port: u16, now: u64) -> bool {
         if now >= since.saturating_add(SPARED_MS) {
             return true;
@@ -56,12 +58,12 @@ impl Silence {
         is_silent
     }
 
-    /// Whether the machine of a node responded when it was asked last.
+    /// Returns whether the machine of a node answered the last probe.
     pub fn has_responded(&self, node: &str) -> bool {
         matches!(self.by_node.get(node), Some(Asked::Responded(_)))
     }
 
-    /// When [`Silence::allows`] may say something else, milliseconds.
+    /// Returns the next time at which the result of [`Silence::allows`] may change, milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let all = self.by_node.values().filter_map(|asked| match asked {
             Asked::Waits(..) => Some(now + LOOK_MS),
@@ -72,7 +74,7 @@ impl Silence {
     }
 }
 
-/// Takes the replies that have come.
+/// Receives the results of probes.
 fn heard(asked: Asked, now: u64) -> Asked {
     let Asked::Waits(replies, mut responded) = asked else {
         return asked;
