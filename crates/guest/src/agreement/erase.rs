@@ -1,5 +1,6 @@
-//! Guests whose section is gone: their records are removed from the cluster, which forgets no lease
-//! that has one. A record is removed by the holder of its lease, so this node takes the lease for that.
+//! Guests whose section is gone: their records are removed from the cluster, which keeps each
+//! lease that has a record. Only the holder of a lease can remove its record, so this node
+//! acquires the lease for that.
 
 use super::{Agreement, OWN, Told, Written, lease_of};
 use crate::config::Guests;

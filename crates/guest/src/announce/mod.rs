@@ -1,10 +1,11 @@
 //! Announcements of guests: when a guest starts to run here, the network learns the location of
 //! its addresses.
 //!
-//! As QEMU's `announce_self` does (`net/announce.c`), several times, with pauses that grow. QEMU
-//! knows no addresses of a guest; where the file has them, hosts learn of them, too: by gratuitous ARP
-//! (RFC 5227, section 2.3; the request, and the reply for hosts that take only those) and unsolicited
-//! neighbour advertisements (RFC 4861, section 7.2.6). Switches learn from any of the frames.
+//! Announcements are repeated with growing delays, as QEMU's `announce_self` does
+//! (`net/announce.c`). QEMU does not know the IP addresses of a guest. If the configuration has
+//! them, hosts learn them, too: by gratuitous ARP (RFC 5227, section 2.3; the request, and the
+//! reply for hosts that accept only replies) and by unsolicited neighbour advertisements (RFC
+//! 4861, section 7.2.6). Switches learn the port from any of the frames.
 
 mod wire;
 

@@ -60,8 +60,8 @@ fn unknown(known: &[String], node: &Written<String>) -> Diagnostic {
     }
 }
 
-/// Returns where a node of `prefer` requires a cluster lease although there is no cluster; None:
-/// nowhere.
+/// Returns where a guest has a second node in `prefer`, which requires a cluster, although there
+/// is none; None: nowhere.
 pub(super) fn without_cluster(context: &Context, guests: &[Guest]) -> Option<Span> {
     let is_cluster = !context.options.nodes.is_empty() || !context.options.version.is_empty();
     let mut second = guests.iter().filter_map(|guest| guest.prefer.get(1));
@@ -171,7 +171,8 @@ pub(super) fn of_fencing(
     stranded
 }
 
-/// Returns whether no failure of these nodes moves a guest to another one.
+/// Returns the warning that a guest with disks on external storage stays down if its node fails,
+/// because nothing powers the node off.
 fn of_external(guest: &Guest, nodes: &[&str], at: Span) -> Diagnostic {
     let name = &guest.name.value;
     let told = format!(

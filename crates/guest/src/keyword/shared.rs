@@ -10,7 +10,7 @@ use language::{Diagnostic, Span, Written};
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The kind of what a disk is, as the exchange has it.
+/// Export kind of a guest's disk.
 const VOLUME: &str = "volume";
 
 /// Returns duplicates: each further occurrence, with the guest and position of the first.
@@ -157,7 +157,7 @@ pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     guest.disks.iter().filter(wrong).map(told).collect()
 }
 
-/// Returns the nodes of a volume, according to its section.
+/// Returns the location of a volume, according to its section.
 fn located(exchange: &Exchange, volume: &str) -> Option<Located> {
     let mut volumes = exchange.all(VOLUME);
     volumes.find(|one| one.name == volume)?.value()
@@ -168,7 +168,7 @@ pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
     located(exchange, volume)?.external
 }
 
-/// The kind of volumes that a guest writes: the value is the guest's name.
+/// Export kind of volumes that a guest writes; the value is the guest's name.
 const WRITTEN: &str = "written volume";
 
 /// Exports references to the volumes of a guest. They must exist once all parts have finished, and
