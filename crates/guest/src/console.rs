@@ -1,5 +1,5 @@
-//! Serial terminal of a guest for one operator at a time. QEMU serves one connection, and would
-//! queue the input of others for the next one.
+//! Serial terminal of a guest for one operator at a time. QEMU accepts a single connection, and
+//! would queue the input of others for the next one.
 
 use part::report::Opens;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};

@@ -10,7 +10,7 @@ use language::{Diagnostic, Span, Written};
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Export kind of a guest's disk.
+/// Export kind of volumes, which are the disks of guests; the value is the location of the volume.
 const VOLUME: &str = "volume";
 
 /// Returns duplicates: each further occurrence, with the guest and position of the first.

@@ -154,7 +154,7 @@ impl<'d> Together<'d> {
     }
 }
 
-/// Returns whether two guests must share a node but have none in common.
+/// Returns the reason if two guests have no common node in `prefer`, as text.
 fn apart_by_nodes(one: &Guest, two: &Guest) -> Option<&'static str> {
     let says = |guest: &Guest| !guest.prefer.is_empty();
     let is_common = |node: &Written<String>| {

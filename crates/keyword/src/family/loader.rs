@@ -22,9 +22,9 @@ pub struct Loader {
     pub(crate) names: [HashMap<Box<str>, ProxyIndex>; 2],
     /// Refused lines.
     pub(crate) refused: refused::Refused,
-    /// What lines about TLS need besides their own words.
+    /// Shared state of lines about TLS.
     pub(crate) tls: TlsSources,
-    /// Sections that others name, as far as they were read.
+    /// Sections to which others refer, as read so far.
     pub(crate) sections: Sections,
     /// Paths of the server state files that were read.
     pub(crate) state_files: BTreeSet<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Loader {
     pub socket: Option<SocketRights>,
 }
 
-/// What lines about TLS need besides their own words.
+/// Shared state of lines about TLS: files and chains that were read.
 #[derive(Debug, Default)]
 pub(crate) struct TlsSources {
     /// Certificate files that were read.
@@ -55,7 +55,7 @@ pub(crate) struct TlsSources {
     pub(crate) rings: Vec<((usize, usize), model::config::ServerTls, Span)>,
 }
 
-/// Sections that others name, as far as they were read.
+/// Sections to which others refer, as read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sections {
     /// Sections `healthcheck`.
