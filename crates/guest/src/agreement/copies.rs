@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// What alpha decides about its guest, and what it writes down, where beta is as it says.
+    /// Returns alpha's decision about its guest, and its records, while beta has the given state.
     fn decide(local: &Local, record: &GuestRecord, drained: bool) -> (Wish, String, GuestRecord) {
         let guest = crate::config::Guest {
             prefer: vec!["alpha".to_owned(), "beta".to_owned()],

@@ -33,7 +33,7 @@ pub enum Defect {
     ForgetsKilled,
     /// A node opens disks while the cluster has it as off since an earlier failure.
     TrustsOldFencing,
-    /// That a copy was gone is not forgotten when it is back.
+    /// The record that a copy was missing stays after the copy is back.
     RemembersCopies,
     /// The watchdog is fed although a guest has its disks open without its lease.
     FeedsWithoutLease,

@@ -13,7 +13,7 @@ pub(super) struct OfFencing {
     pub(super) gate: Gate,
     /// Results that the cluster may not have recorded yet.
     results: BTreeMap<String, Fenced>,
-    /// This node stops in order and without guests.
+    /// An orderly stop of this node without guests is in progress.
     leaves: bool,
 }
 

@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(frames(&nic(&["192.0.2.25", "2001:db8::25"])).len(), 3);
     }
 
-    /// When announcements are sent, if the role wakes at each deadline and at these times.
+    /// Returns the times of announcements if the role wakes at each deadline and at these times.
     fn sent(rounds: &mut Rounds, events: &[(u64, bool)]) -> Vec<u64> {
         let mut sent = Vec::new();
         for (at, (now, runs)) in events.iter().enumerate() {

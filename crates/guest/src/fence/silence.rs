@@ -107,8 +107,8 @@ fn ask(at: &[IpAddr], port: u16) -> Asked {
     Asked::Waits(replies, responded)
 }
 
-/// Whether nothing responds there. A refusal is a response; that this machine cannot ask is none of
-/// the other's.
+/// Returns whether nothing answers at this address. A refused connection is an answer. A local
+/// error is no evidence of silence.
 fn is_silent(at: SocketAddr) -> bool {
     match TcpStream::connect_timeout(&at, PATIENCE) {
         Ok(_) => false,

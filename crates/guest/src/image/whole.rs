@@ -439,7 +439,7 @@ impl<R: Read + Seek> Image<R> {
     }
 }
 
-/// Where the last partition of a disk ends; 0: there is no table.
+/// Returns the end of the last partition of a disk; 0: no partition table.
 fn partitions_end(head: &[u8]) -> u64 {
     if head.get(510..512) != Some(&[0x55, 0xaa]) {
         return 0;
@@ -468,7 +468,7 @@ fn partitions_end(head: &[u8]) -> u64 {
     needs
 }
 
-/// Where a file system ends that has the whole disk; 0: it is none that is known.
+/// Returns the end of a file system on the whole disk; 0: no known file system.
 fn file_system_end(head: &[u8]) -> u64 {
     let starts = |at: usize, with: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(with));
     if starts(1024 + 56, b"\x53\xef") {
@@ -494,7 +494,7 @@ fn btrfs_end(superblock: &[u8]) -> u64 {
     }
 }
 
-/// Where a CD ends (ECMA-119, 8.4.8 and 8.4.12).
+/// Returns the end of a CD image (ECMA-119, 8.4.8 and 8.4.12).
 fn cd_end(descriptor: &[u8]) -> u64 {
     match descriptor.starts_with(b"\x01CD001") {
         true => le32(descriptor, 80).saturating_mul(le32(descriptor, 128) & 0xffff),

@@ -52,7 +52,7 @@ struct World {
     is_cut: bool,
     /// The source gives its lease up.
     gave: bool,
-    /// What was done and must not be.
+    /// Violation that was found.
     wrong: Option<String>,
     trace: Vec<String>,
 }
@@ -170,7 +170,8 @@ impl World {
         }
     }
 
-    /// What the roles do besides, as the agreement and the lives of the guest say.
+    /// Simulates the rest of the roles, according to the agreement and the life cycles of the
+    /// guest.
     fn lead(&mut self) {
         let here = source::Here {
             has_lease: self.lease == Owner::Source && !self.gave,

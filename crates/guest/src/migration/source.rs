@@ -93,7 +93,7 @@ pub enum Input {
 /// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Here {
-    /// This node holds the lease of the guest.
+    /// The lease of the guest is held.
     pub has_lease: bool,
     /// The volumes of the guest are writable here.
     pub has_volumes: bool,

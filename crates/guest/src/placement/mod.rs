@@ -91,11 +91,12 @@ pub enum Why {
 /// Reason why a node is unsuitable for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unfit {
-    /// This guest runs there and must not share a node with the guest (anti-affinity).
+    /// Anti-affinity: the named guest runs there and must not share a node with the guest.
     Apart(String),
-    /// This guest must share a node with the guest, but runs on that other node (colocation).
+    /// Colocation: the first-named guest must share a node with the guest, but runs on the
+    /// second-named node.
     Beside(String, String),
-    /// This capacity is missing, beside guests of the same or a higher priority.
+    /// Missing capacity, beside guests of the same or a higher priority.
     Full(Room),
 }
 

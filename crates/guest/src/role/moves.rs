@@ -49,7 +49,7 @@ pub(super) struct Moves {
     asked: Vec<Asked>,
     /// Guests that could not be migrated.
     pub(super) stays: BTreeMap<String, Stay>,
-    /// This node is drained, and guests that cannot be migrated are shut down.
+    /// While the node is drained, guests that cannot be migrated are shut down.
     pub(super) shuts_down: bool,
 }
 

@@ -388,7 +388,7 @@ fn is_down(machine: &Machine) -> bool {
     checker.is_some_and(|checker| checker.health().state() == State::Down)
 }
 
-/// What its check found, where it runs.
+/// Adds the result of the check of a running guest.
 fn check(subject: Subject, machine: &Machine) -> Subject {
     let Some(checker) = { machine.checker.as_ref() }.filter(|_| machine.life.is_there()) else {
         return subject;
@@ -449,7 +449,7 @@ fn nowhere(role: &Role, name: &str, why: String) -> String {
     format!("it runs on no node that responds{colon}{why}")
 }
 
-/// What is behind its state, in words.
+/// Returns the reason of the guest's state, as text.
 fn why_not(
     role: &Role,
     machine: &Machine,

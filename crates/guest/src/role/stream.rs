@@ -369,7 +369,7 @@ fn other_display(name: &str, has: Opens) -> String {
     )
 }
 
-/// Who somebody at another node is.
+/// Returns the name of a user at another node.
 fn of_node((who, from): (&str, &str)) -> String {
     match who {
         "" => format!("an operator of node {from}"),
@@ -377,7 +377,7 @@ fn of_node((who, from): (&str, &str)) -> String {
     }
 }
 
-/// What a terminal shows of why there is none, and the page of a display by SPICE.
+/// Returns the refusal for a terminal, or for the page of a SPICE display.
 fn refused(words: &str) -> Vec<u8> {
     format!("{words}\r\n").into_bytes()
 }
@@ -402,8 +402,8 @@ fn serve_operator(
     }
 }
 
-/// What a VNC server sends that refuses a client: its version, no kind of security, and the reason
-/// (RFC 6143, section 7.1.2).
+/// Returns the bytes of a VNC server that refuses a client: its version, zero security types, and
+/// the reason (RFC 6143, section 7.1.2).
 fn refused_display(words: &str) -> Vec<u8> {
     let length = u32::try_from(words.len()).unwrap_or_default();
     let mut bytes = b"RFB 003.008\n\0".to_vec();

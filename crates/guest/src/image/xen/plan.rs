@@ -526,7 +526,7 @@ impl Plan {
         ));
     }
 
-    /// Whether a person has to do something first.
+    /// Returns whether an operator has to act before the conversion.
     pub fn is_blocked(&self) -> bool {
         self.steps
             .iter()
