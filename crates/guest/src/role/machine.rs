@@ -70,6 +70,7 @@ enum StartError {
     /// QEMU is not installed.
     #[error("{program} is not installed (package qemu-system-x86)")]
     NoProgram {
+        /// Path of the QEMU program.
         program: String,
     },
     /// The process cannot be spawned.
@@ -78,6 +79,7 @@ enum StartError {
     /// A boot file cannot be read.
     #[error("{path} cannot be read on this node: {error}")]
     File {
+        /// Path of the boot file.
         path: String,
         error: io::Error,
     },
