@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 pub enum Message {
     /// Starts a guest.
     Start {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     /// Shuts down a guest, which stays down.
     Stop {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// The guest is ended at once, as by pulling the plug.
@@ -27,7 +27,7 @@ pub enum Message {
     },
     /// Moves a guest to another node.
     Move {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// Target node.
@@ -36,13 +36,13 @@ pub enum Message {
     },
     /// Removes all that is left of a guest whose section is gone.
     Remove {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     /// Confirms that an operator has made sure that a node is off.
     ConfirmOff {
-        /// The node.
+        /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
     },
@@ -56,13 +56,13 @@ pub enum Message {
     },
     /// Requests the status of a guest as text; a refusal says why the guest has not moved.
     How {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     /// Requests a report of the guests on this node: of one in full detail, or of all.
     Shown {
-        /// The guest; empty: all.
+        /// Name of the guest; empty: all guests.
         #[serde(with = "Name")]
         name: String,
     },
@@ -71,7 +71,7 @@ pub enum Message {
         /// Node whose report is requested.
         #[serde(with = "Name")]
         node: String,
-        /// The guest; empty: all.
+        /// Name of the guest; empty: all guests.
         #[serde(with = "Name")]
         name: String,
     },
@@ -80,7 +80,7 @@ pub enum Message {
         /// Node that carries out the order.
         #[serde(with = "Name")]
         node: String,
-        /// The order.
+        /// Order that the other node carries out.
         order: Box<Message>,
     },
     /// Requests the result of an order to another node.
@@ -93,7 +93,7 @@ pub enum Message {
 /// Request for the fencing methods of a node. The answer is [`Fences`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskFences {
-    /// The node.
+    /// Name of the node concerned.
     #[serde(with = "Name")]
     pub node: String,
 }
@@ -107,7 +107,7 @@ const ASK_FENCES: u16 = 2;
 /// Request for the configuration of a guest. The answer is [`Known`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskGuest {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
 }
@@ -153,7 +153,7 @@ pub enum Stand {
 /// Request for a step of a standstill.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskStand {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
     /// Number of the standstill, drawn by the command that requests it.

@@ -22,7 +22,7 @@ const ASK_OPEN: u16 = 6;
 pub enum Remote {
     /// Serial terminal: the bytes as they are.
     Console {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// User of the terminal and where that user is signed in; empty: an operator of the other
@@ -32,7 +32,7 @@ pub enum Remote {
     },
     /// Recent output of the serial terminal.
     Log {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// Output that follows is sent, too.
@@ -40,7 +40,7 @@ pub enum Remote {
     },
     /// Takes a snapshot.
     Snapshot {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// Label of the snapshot; empty: none.
@@ -49,7 +49,7 @@ pub enum Remote {
     },
     /// Removes a snapshot.
     RemoveSnapshot {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// The snapshot.
@@ -58,13 +58,13 @@ pub enum Remote {
     },
     /// Lists snapshots.
     Snapshots {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     /// Restores a snapshot.
     Restore {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// The snapshot.
@@ -75,7 +75,7 @@ pub enum Remote {
     },
     /// Clones a guest.
     Clone {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// Name of the new guest.
@@ -90,7 +90,7 @@ pub enum Remote {
     },
     /// Display: the bytes of RFB, or of a SPICE channel, as they are.
     Display {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// User of the display and where that user is signed in; empty: an operator of the other
@@ -180,7 +180,7 @@ pub enum Output {
 pub enum AskStream {
     /// Opens a stream.
     Begin {
-        /// The node.
+        /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
         /// Command that the other node runs.
@@ -223,7 +223,7 @@ pub struct Passed {
 /// any node. The answer is [`crate::message::Answer`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskOpen {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
     /// Display or terminal to open.

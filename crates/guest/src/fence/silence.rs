@@ -99,7 +99,7 @@ fn ask(at: &[IpAddr], port: u16) -> Asked {
         let spawned = thread::Builder::new()
             .name("guest/silence".to_owned())
             .spawn(move || {
-                // Where nobody waits for it any more it is of no use.
+                // The send fails if the result is no longer needed.
                 let _ = sender.send(is_silent(at));
             });
         responded += usize::from(spawned.is_err());

@@ -335,7 +335,7 @@ impl<R: Read + Seek> Image<R> {
         let head = self.bytes(0, SECTOR)?;
         let mut footer = head;
         if !footer.starts_with(VHD) {
-            // One of a fixed size has its footer at the end alone.
+            // A fixed-size VHD has a footer only at its end.
             footer = self.bytes(self.length.saturating_sub(SECTOR), SECTOR)?;
             if !footer.starts_with(VHD) {
                 return Ok(());

@@ -318,7 +318,7 @@ fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
 /// Reads the file named by `user-data`.
 fn user_data(context: &mut Context, guest: &Guest) -> Option<String> {
     let file = guest.user_data.as_ref()?;
-    // It often holds passwords.
+    // The file often contains passwords.
     let found = context
         .outside
         .read_secret(&file.value, USER_DATA_BYTES_MAX);

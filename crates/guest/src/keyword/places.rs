@@ -110,7 +110,7 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
         guest.name.value
     );
     let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
-    // What is too much is marked: of the memory and the processors, the one that no node has.
+    // Marks memory or CPUs: the one of which no node has enough.
     let lacks_memory = |(_, room): &(_, &Written<Room>)| {
         { room.value.memory_bytes }.is_some_and(|all| all < memory.value)
     };

@@ -46,7 +46,7 @@ pub enum Hello {
     Ask(Box<Ask>),
     /// Start of QEMU's migration stream. Its bytes follow.
     Stream {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         guest: String,
         /// Number of the migration.
@@ -61,7 +61,7 @@ pub enum Hello {
 /// Request to migrate a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Ask {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub guest: String,
     /// Number of the migration, chosen by the source.

@@ -11,18 +11,18 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// Reason why a card cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
-    /// The bridge.
+    /// The configured bridge does not exist on this node.
     #[error("there is no bridge '{0}' on this node")]
     NoBridge(String),
     /// The TUN/TAP driver is not available.
     #[error("cannot open /dev/net/tun: {0}")]
     NoTun(io::Error),
-    /// A step of the creation failed.
+    /// A step of the creation failed, as reported by the kernel.
     #[error("cannot {step} for bridge '{bridge}': {error}")]
     Step {
         /// Name of the step.
         step: &'static str,
-        /// The bridge.
+        /// Name of the bridge.
         bridge: String,
         /// Error of the system.
         error: io::Error,

@@ -30,7 +30,7 @@ impl Machine {
     /// Queries the guest's state, if QEMU has responded to the previous query.
     pub(super) fn look_at_monitor(&mut self) {
         let Some(monitor) = self.monitor().filter(|_| self.life.runs()) else {
-            // One whose guest stands still may have been stopped itself.
+            // The process of a paused guest may be stopped itself, so no response is expected.
             self.due.unanswered = 0;
             return;
         };

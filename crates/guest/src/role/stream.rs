@@ -440,7 +440,7 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
         if what.ends_with_its_reader() {
             scope.spawn(|| {
                 wait_for_the_end_of(to);
-                // It has ended already.
+                // The command may have ended already.
                 let _ = lock(&child).kill();
             });
         }
@@ -448,10 +448,10 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
         if let Some(out) = out {
             forward(out, Output::Out, &writer);
         }
-        // Its threads do not panic.
+        // The reader thread does not panic.
         let _ = reader.map(|reader| reader.join());
         let status = lock(&child).wait();
-        // The one that waits for the end of the connection.
+        // Wakes the thread that waits for the end of the connection.
         let _ = to.shutdown(Shutdown::Read);
         status
     });

@@ -6,7 +6,7 @@ use language::Diagnostic;
 use model::rules::draft::Section;
 use model::rules::{Test, check_acl_name, codes};
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
     syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",

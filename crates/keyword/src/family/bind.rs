@@ -208,7 +208,7 @@ fn resolve(
     }
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: &["frontend", "listen", "log-forward", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",

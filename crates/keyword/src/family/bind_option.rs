@@ -210,7 +210,7 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[BindRow] = rows! {
     "accept-netscaler-cip <magic>" BIND, number, "bind :8080 accept-netscaler-cip 1",
         "Requires a NetScaler Client IP header with this magic number at the beginning of each connection, and uses \

@@ -387,7 +387,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     })
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[BindRow] = rows! {
     "allow-0rtt" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt",
         "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \

@@ -19,7 +19,7 @@ use model::config::{Check, CheckKind, MySqlUser};
 use model::rules::Format;
 use model::rules::draft::Section;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "option httpchk [<uri> | <method> <uri> [<version>]]" places::BACK, httpchk,
         "option httpchk GET /health",

@@ -91,7 +91,7 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: GLOBAL,
     syntax: "cpu-map [auto:]<group>[/<threads>] <processors> …",

@@ -136,7 +136,7 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: PLACE,
     syntax: "load { crt <file> } [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",

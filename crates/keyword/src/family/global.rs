@@ -366,7 +366,7 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "expose-experimental-directives" GLOBAL, |_, args| args.end(),
         "expose-experimental-directives",

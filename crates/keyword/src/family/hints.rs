@@ -188,7 +188,7 @@ fn reloads(_: &mut Loader, args: &mut Args<'_>) -> Built {
 
 macro_rules! hints {
     ($($name:literal, $arguments:literal, $example:literal, $build:expr, $doc:literal;)*) => {
-        /// Rows of this family.
+        /// Keyword rows of this family, for the registry.
         pub static LINES: &[LineRow] = &[$(LineRow {
             places: GLOBAL,
             syntax: concat!($name, $arguments),

@@ -42,7 +42,7 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = &[LineRow {
     places: FRONT,
     syntax: "monitor-net <network>",

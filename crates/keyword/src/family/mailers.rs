@@ -10,7 +10,7 @@ use model::rules::draft::Section;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::MAILERS,

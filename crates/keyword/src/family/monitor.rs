@@ -41,7 +41,7 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: FRONT,

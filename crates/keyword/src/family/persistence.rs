@@ -15,7 +15,7 @@ use model::config::{
 use model::rules::{Condition, Format, Usage};
 use std::sync::Arc;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*" BACK,
         cookie, "cookie SRV insert indirect nocache",

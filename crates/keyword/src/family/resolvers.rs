@@ -24,7 +24,7 @@ const SERVERS_MAX: usize = 64;
 /// Maximum number of times that a query is sent.
 const RETRIES_MAX: i64 = 100;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: PLACE,

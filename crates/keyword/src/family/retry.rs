@@ -8,7 +8,7 @@ use language::{Diagnostic, suggest};
 use model::codes;
 use model::config::RetryOn;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: BACK,

@@ -9,7 +9,7 @@ use model::codes;
 /// Maximum number of servers of one line.
 const SERVERS_MAX: u32 = 100_000;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: places::BACK_ONLY,
     syntax: "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]",

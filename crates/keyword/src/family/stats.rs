@@ -224,7 +224,7 @@ pub static OWN: &[LineRow] = &[
     },
 ];
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "stats enable" ALL, switch, "stats enable",
         "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \

@@ -8,7 +8,7 @@ use language::{Diagnostic, Word};
 use model::codes;
 use model::config::StatusCodes;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "http-err-codes [+|-]<range>[,<range>…] …" GLOBAL, status_codes,
         "http-err-codes 400-499 -404 +501,505",

@@ -6,7 +6,7 @@ use language::{Diagnostic, Word};
 use model::config::{Reference, SwitchRule, SwitchTarget};
 use model::rules::{Condition, Format, Usage};
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: places::FRONT_ONLY,
     syntax: "use_backend <backend> [{if | unless} <condition>]",

@@ -108,7 +108,7 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
     ))
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "timeout client <timeout>" &["defaults", "frontend", "listen", "log-forward"], timeout,
         "timeout client 30s",

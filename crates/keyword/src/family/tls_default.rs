@@ -280,7 +280,7 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Sections in which `crt-base` and `key-base` are valid.
 const BASES: &[&str] = &["crt-store", "global"];
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "ca-base <directory>" GLOBAL, directory, "ca-base /etc/ssl/certs",
         "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.";

@@ -345,7 +345,7 @@ fn either(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: PLACES,

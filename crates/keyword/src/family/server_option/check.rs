@@ -11,7 +11,7 @@ use model::config::{HealthCheck, ServerAddress, ServerOptions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "check" places::SERVER, |_, options, _| set(&mut options.check, true),
         "server web1 192.0.2.11:8080 check",

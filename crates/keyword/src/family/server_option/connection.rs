@@ -11,7 +11,7 @@ use model::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto
 use model::rules::{Expression, Usage};
 use std::sync::Arc;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "send-proxy" places::SERVER, |_, options, _| send_proxy(options, Some(1)),
         "server web1 192.0.2.11:8080 send-proxy",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Name of the option, whose argument is in parentheses.
 pub(in crate::family) const NAME: &str = "set-proxy-v2-tlv-fmt";
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = &[ServerRow {
     places: places::SERVER,
     syntax: "set-proxy-v2-tlv-fmt(<type>) [<format>]",

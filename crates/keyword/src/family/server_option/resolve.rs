@@ -9,7 +9,7 @@ use model::config::{
 };
 use model::rules::network::Network;
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "resolvers <section>" places::SERVER, section,
         "server web1 web.example.com:80 resolvers dns init-addr none",

@@ -16,7 +16,7 @@ use tls::certified::Parts;
 use tls::connector::{ClientSettings, Files};
 use tls::store::{ConfigLocation, Dependent, Store};
 
-/// Rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "ssl" places::SERVER,
         |_, options, _| {
