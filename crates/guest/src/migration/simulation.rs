@@ -298,7 +298,7 @@ impl World {
         }
     }
 
-    /// Guests that run write.
+    /// Lets running guests write to their volumes.
     fn write(&mut self) {
         for (node, owner) in [(0, Owner::Source), (1, Owner::Target)] {
             let runs = matches!(self.qemu[node], Qemu::Running | Qemu::Copying);

@@ -26,7 +26,7 @@ pub struct Loader {
     pub(crate) tls: TlsSources,
     /// Sections to which others refer, as read so far.
     pub(crate) sections: Sections,
-    /// Paths of the server state files that were read.
+    /// Paths of the server state files that the configuration requests.
     pub(crate) state_files: BTreeSet<PathBuf>,
     /// References of stick tables to `peers` sections.
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
