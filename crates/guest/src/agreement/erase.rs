@@ -107,7 +107,7 @@ mod tests {
         };
         assert!(agreement.erase(&guests, "mail", false, NOW).is_err());
         agreement.learn(Vec::new());
-        // It is not known what the cluster has before this node has the lease.
+        // The record is unknown until this node holds the lease.
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(None));
         let wanted = (lease_of("mail"), OWN);
         assert!(told(&mut agreement, &guests, NOW).leases.contains(&wanted));

@@ -211,7 +211,7 @@ fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnosti
 
 /// Checks that each guest has a memory size.
 fn missing(guest: &Guest) -> Option<Diagnostic> {
-    // A line that was refused says what is wrong with it.
+    // The error about a refused line is enough.
     if guest.has("memory") {
         return None;
     }

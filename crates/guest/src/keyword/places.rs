@@ -90,7 +90,7 @@ fn section<'d>(context: &Context, draft: &'d Draft, name: &str) -> Option<&'d No
 pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option<Diagnostic> {
     let memory = guest.memory.as_ref()?;
     let cpus = guest.cpus.as_ref().map_or(1, |cpus| cpus.value);
-    // A node that does not say what it has may have enough.
+    // A node without a configured capacity may have enough.
     let rooms = guest.prefer.iter().map(|node| {
         let section = section(context, draft, &node.value)?;
         Some((node, section.room.as_ref()?))

@@ -584,7 +584,7 @@ impl Life {
         }
         match status {
             Status::ShutDown => {
-                // The guest decided to shut down if nobody told it to.
+                // The guest shut down by itself, unless the shutdown was ordered.
                 let is_told = matches!(wish, Wish::ShutDown { .. }) || self.was_pressed;
                 self.is_off = !is_told && self.restart.is_none();
                 return self.quit(now);

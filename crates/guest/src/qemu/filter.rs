@@ -7,8 +7,9 @@ use seccompiler::{
 };
 use std::io;
 
-/// The filter that refuses sockets between this machine and its virtual machines (vsock(7)): with
-/// them, what breaks out of a guest would reach programs of this machine, and take their ports.
+/// Returns the filter that refuses sockets between this machine and its virtual machines
+/// (vsock(7)). With such sockets, code that escapes from a guest would reach programs of this
+/// machine and could take their ports.
 ///
 /// # Errors
 /// The filter compiler does not support this processor.

@@ -1,9 +1,9 @@
-//! The Unix user of a guest's QEMU: a number that no account has, and no other guest on this node. What
-//! breaks out of a guest so owns nothing but `own/` in the guest's directory, and cannot signal, trace
-//! or connect to what belongs to root or to another guest.
+//! Unix user of a guest's QEMU process: a number that no account and no other guest on this node
+//! has. Code that escapes from a guest owns only `own/` in the guest's directory. It cannot
+//! signal, trace or connect to processes of root or of other guests.
 //!
-//! QEMU starts as root without other rights than to change its user, opens what the guest boots from,
-//! and becomes this user before the guest's first instruction.
+//! QEMU starts as root with no rights other than to change its user. It opens the boot files and
+//! changes to this user before the guest's first instruction.
 
 use super::home::Home;
 use std::collections::BTreeSet;

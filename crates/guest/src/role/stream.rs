@@ -382,8 +382,8 @@ fn refused(words: &str) -> Vec<u8> {
     format!("{words}\r\n").into_bytes()
 }
 
-/// Gives an operator of another node an end of what `connect` connects; `refused` says why not, as what
-/// reads there understands it.
+/// Connects an operator of another node by `connect`. `refused` encodes the reason of a refusal
+/// for the peer.
 fn serve_operator(
     give: &SyncSender<UnixStream>,
     refused: impl FnOnce(&str) -> Vec<u8>,
@@ -423,7 +423,7 @@ fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Runs a command, and sends its output. What changes disks goes on without a reader.
+/// Runs a command and sends its output. A command that changes disks continues without a reader.
 fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
     let words = |error: io::Error| format!("{}: {error}", program.display());
     let mut child = Command::new(program)
@@ -459,13 +459,13 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
-/// Reads what an operator sends, which nobody wants, until the connection ends.
+/// Discards input of the operator until the connection ends.
 fn wait_for_the_end_of(mut from: &UnixStream) {
     let mut piece = [0; 256];
     while from.read(&mut piece).is_ok_and(|count| count > 0) {}
 }
 
-/// Sends what a command prints. Without a reader it is dropped.
+/// Sends the output of a command. Without a reader the output is dropped.
 fn forward(mut from: impl Read, output: fn(Vec<u8>) -> Output, to: &Mutex<&UnixStream>) {
     let mut piece = vec![0; PIECE_BYTES_MAX];
     loop {
