@@ -41,9 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const OWN: u32 = 100;
 /// Rank of a node for the lease of another node.
 const OTHERS: u32 = 1;
-/// Prefix of the leases of guests.
 const PREFIX: &str = "guest/";
-/// Prefix of the leases of nodes.
 const NODES: &str = "guest/@";
 /// Time for which the target node of a guest may be gone, milliseconds.
 const AWAY_MS: u64 = 5_000;
@@ -171,7 +169,6 @@ impl Written {
 #[derive(Debug, Default)]
 pub struct Agreement {
     me: String,
-    /// Resources of this machine.
     own: NodeRecord,
     leases: BTreeMap<String, KnownLease>,
     /// The cluster has reported its leases at least once.
@@ -183,7 +180,6 @@ pub struct Agreement {
     targets_gone: BTreeSet<String>,
     /// Requested drain state of this node, until the cluster has recorded it.
     drains: Option<bool>,
-    /// Result of the last placement.
     places: BTreeMap<String, Place>,
     broken: Option<Defect>,
     fencing: fencing::OfFencing,
@@ -543,7 +539,6 @@ impl Agreement {
         if wanted != record {
             told.records.push(Written::next(&lease, wanted.encode()));
         } else {
-            // The cluster has recorded the order.
             self.pending.remove(name);
         }
         // The lease is released only after the guest has left and the record names its target.
@@ -679,7 +674,6 @@ impl Agreement {
         if wants || is_left { OWN } else { 0 }
     }
 
-    /// Returns the record that a guest should have.
     fn wanted(&self, name: &str, record: &GuestRecord, local: &Local, now_ns: u64) -> GuestRecord {
         let mut wanted = record.clone();
         // The move is complete, or the target node is away.
@@ -718,7 +712,6 @@ impl Agreement {
         wanted
     }
 
-    /// Returns whether the placement puts a guest on this node.
     fn is_place_of(&self, name: &str) -> bool {
         matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me)
     }
@@ -800,7 +793,6 @@ fn end_superseded(decided: &mut Decided, volume: &str) {
     );
 }
 
-/// Returns the nodes named by guests.
 fn names(guests: &Guests) -> BTreeSet<String> {
     let named = guests.guests.values().flat_map(|guest| &guest.prefer);
     named.cloned().collect()

@@ -78,7 +78,6 @@ struct Machine {
     has_volumes: bool,
 }
 
-/// A node.
 #[derive(Debug, Default)]
 struct Seat {
     is_powered: bool,
