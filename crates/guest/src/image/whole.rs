@@ -247,8 +247,7 @@ impl<R: Read + Seek> Image<R> {
         }
         self.need(0, SECTOR);
         if !is_old && le64(&head, 56) == AT_END {
-            // The header is repeated after the data, before a last marker, with the offset of the
-            // directory.
+            // The footer repeats the header, with the offset of the directory, before a marker.
             let footer = self.bytes(self.length.saturating_sub(2 * SECTOR), SECTOR)?;
             if !footer.starts_with(b"KDMV") {
                 return Err(WholeError::End {
