@@ -1,8 +1,8 @@
-//! The clocks of the role.
+//! Clocks of the guest role.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CLOCK_BOOTTIME, nanoseconds: that of leases.
+/// Returns CLOCK_BOOTTIME in nanoseconds, the clock of leases.
 pub fn boottime_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
@@ -10,12 +10,12 @@ pub fn boottime_ns() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// CLOCK_BOOTTIME, milliseconds.
+/// Returns CLOCK_BOOTTIME in milliseconds.
 pub fn boottime_ms() -> u64 {
     boottime_ns() / 1_000_000
 }
 
-/// A number for the boot of this machine, which is another one after each start.
+/// Returns a number for the current boot of this machine; each boot has another one.
 pub fn boot() -> u32 {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     // FNV-1a, 32 bits: any hash will do.

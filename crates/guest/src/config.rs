@@ -1,4 +1,4 @@
-//! What the files say of guests and of the nodes that run them, as the role gets it.
+//! Configuration of guests, and of the nodes that run them, as the role receives it.
 
 use configuration::External;
 use part::power::control::Control;
@@ -8,90 +8,90 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// How long a guest may take to shut down before it is ended, milliseconds.
+/// Default time that a guest has to shut down before it is ended, milliseconds.
 pub const STOP_MS: u64 = 120_000;
 
-/// All guests, and the nodes.
+/// All guests, templates and nodes of the configuration.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Guests {
-    /// The name of this node; empty outside of a cluster: each guest runs here, without a lease.
+    /// Name of this node. Empty outside of a cluster: each guest runs here, without a lease.
     pub me: String,
-    /// The nodes that the files describe, by name. A node without a section is not here.
+    /// Nodes with a section in the configuration, by name.
     pub nodes: BTreeMap<String, Node>,
-    /// The guests, by name.
+    /// Guests, by name.
     pub guests: BTreeMap<String, Guest>,
-    /// The templates, by name: they never run.
+    /// Templates, by name. They never run.
     pub templates: BTreeMap<String, Guest>,
 }
 
 impl Guests {
-    /// Returns what only one instance of the program may use at a time, as lines.
+    /// Returns the guests as resources that only one instance of the program may use at a time.
     pub fn resources(&self) -> Vec<String> {
         self.guests.keys().map(|name| resource(name)).collect()
     }
 }
 
-/// A guest as a resource of this machine: its line in the runtime directory.
+/// Returns the line in the runtime directory that marks a guest as a resource of this machine.
 pub(crate) fn resource(name: &str) -> String {
     Resource::new(ResourceKind::Guest, name).line()
 }
 
-/// What a section `node` says for guests.
+/// Settings of a section `node` that concern guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Node {
-    /// How it is powered off, in the order in which it is tried.
+    /// Fencing methods, in the order in which they are tried.
     pub fences: Vec<Control>,
-    /// A watchdog device, which resets the machine if this program stops feeding it.
+    /// Watchdog device. It resets the machine if this program stops feeding it.
     pub watchdog: Option<PathBuf>,
-    /// What it has for guests; None: all that the machine has.
+    /// Capacity for guests; None: all that the machine has.
     pub room: Option<Room>,
 }
 
-/// What a node has for guests.
+/// Capacity of a node for guests.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Room {
-    /// Bytes of memory; None: what the machine has, less a reserve.
+    /// Memory in bytes; None: the machine's memory, less a reserve.
     pub memory_bytes: Option<u64>,
-    /// Processors; None: they are not counted.
+    /// Number of CPUs; None: CPUs are not counted.
     pub cpus: Option<u32>,
 }
 
-/// A guest.
+/// Settings of a section `guest` or of a template.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Guest {
-    /// The nodes on which it may run, the best first. Empty outside of a cluster.
+    /// Nodes on which the guest may run, the best first. Empty outside of a cluster.
     pub prefer: Vec<String>,
-    /// Its memory, bytes; a multiple of 1 MiB.
+    /// Memory in bytes; a multiple of 1 MiB.
     pub memory_bytes: u64,
-    /// Its processors.
+    /// Number of virtual CPUs.
     pub cpus: u32,
-    /// Its disks, in their order.
+    /// Disks, in the order of the configuration.
     pub disks: Vec<Disk>,
-    /// Its network cards, in their order.
+    /// Network cards, in the order of the configuration.
     pub nics: Vec<Nic>,
-    /// What it boots from.
+    /// Boot device, image or kernel.
     pub boot: Boot,
-    /// The firmware.
+    /// Firmware that boots the guest.
     pub firmware: Firmware,
-    /// Data for cloud-init (NoCloud): the text of `user-data`.
+    /// Text of `user-data` for cloud-init (NoCloud).
     #[serde(default)]
     pub user_data: Option<String>,
-    /// Its display or terminal.
+    /// Display, or none beside the serial terminal.
     pub console: Console,
-    /// How it is seen that it works.
+    /// Health check; None: the guest is not checked.
     pub check: Option<Check>,
-    /// How it moves.
+    /// Migration mode.
     pub migrate: Migrate,
-    /// How long it may take to shut down before it is ended, milliseconds.
+    /// Time that the guest has to shut down before it is ended, milliseconds.
     pub stop_ms: u64,
-    /// Where it runs beside which others, and when.
+    /// Placement and start order with respect to other guests.
     pub order: Order,
 }
 
 impl Guest {
-    /// What it takes of a node.
+    /// Returns the memory and CPUs that the guest uses of its node.
     pub fn takes(&self) -> crate::placement::Room {
         crate::placement::Room {
             memory_bytes: self.memory_bytes,
@@ -99,7 +99,7 @@ impl Guest {
         }
     }
 
-    /// One whose section has a size of memory and no other line.
+    /// Returns a guest whose section sets the memory size and nothing else.
     pub fn plain(memory_bytes: u64) -> Guest {
         Guest {
             prefer: Vec::new(),
@@ -118,57 +118,58 @@ impl Guest {
         }
     }
 
-    /// Whether it writes to a disk that a storage system keeps: nothing there refuses a late write.
+    /// Returns whether the guest writes to a disk on external storage, which refuses no late
+    /// write.
     pub fn is_external(&self) -> bool {
         let mut disks = self.disks.iter();
         disks.any(|disk| disk.external.is_some() && !disk.read_only)
     }
 }
 
-/// Where and when a guest runs in respect of others.
+/// Placement and start order of a guest with respect to other guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Order {
-    /// Guests that run before it starts.
+    /// Guests that must run before this one starts.
     pub after: BTreeSet<String>,
-    /// Which guests run where there is not room for all: those with the higher number.
+    /// Priority where capacity is short: guests with the higher number run.
     pub priority: i32,
-    /// Guests on whose node it has to be.
+    /// Guests that must run on the same node (colocation).
     pub beside: BTreeSet<String>,
-    /// Guests on whose node it must not be.
+    /// Guests that must not run on the same node (anti-affinity).
     pub apart: BTreeSet<String>,
-    /// It returns to a better node by itself.
+    /// The guest returns to a better node by itself (failback).
     pub fails_back: bool,
 }
 
-/// A disk.
+/// Disk of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// The volume.
+    /// Name of the volume.
     pub volume: String,
-    /// The guest cannot write it.
+    /// The guest cannot write to the disk.
     pub read_only: bool,
-    /// The bus.
+    /// Bus to which the disk is attached.
     pub bus: Bus,
-    /// The image that QEMU opens by itself, if a storage system keeps it.
+    /// Image that QEMU opens directly, if the disk is on external storage.
     #[serde(default)]
     pub external: Option<External>,
 }
 
-/// How a disk is attached.
+/// Bus of a disk.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bus {
-    /// virtio-blk: the guest needs a driver that every Linux has.
+    /// virtio-blk: needs a driver that every Linux has.
     #[default]
     Virtio,
     /// AHCI, for systems without drivers for virtio.
     Sata,
-    /// IDE, for old ones.
+    /// IDE, for old systems without drivers for AHCI.
     Ide,
 }
 
 impl Bus {
-    /// What a line `disk` says of it.
+    /// Returns the words of a line `disk` that select the bus; empty for the default.
     pub fn words(self) -> &'static str {
         match self {
             Bus::Virtio => "",
@@ -178,31 +179,31 @@ impl Bus {
     }
 }
 
-/// A network card.
+/// Network card of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Nic {
-    /// The bridge of the host.
+    /// Name of the bridge on the host.
     pub bridge: String,
-    /// Its address.
+    /// MAC address of the card.
     pub mac: [u8; 6],
-    /// The addresses that the guest has there, for announcements after a move.
+    /// IP addresses of the guest on this card, announced after a migration.
     pub addresses: Vec<IpAddr>,
-    /// The model.
+    /// Emulated model of the card.
     pub model: Model,
 }
 
-/// The model of a network card.
+/// Model of a network card.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Model {
     /// virtio-net.
     #[default]
     Virtio,
-    /// Intel's, for systems without drivers for virtio.
+    /// Intel e1000, for systems without drivers for virtio.
     E1000,
 }
 
 impl Model {
-    /// What a line `nic` says of it.
+    /// Returns the words of a line `nic` that select the model; empty for the default.
     pub fn words(self) -> &'static str {
         match self {
             Model::Virtio => "",
@@ -211,29 +212,29 @@ impl Model {
     }
 }
 
-/// What a guest boots from.
+/// Boot source of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub enum Boot {
-    /// Its first disk.
+    /// The first disk.
     #[default]
     Disk,
-    /// The network (PXE) of its first card.
+    /// Network boot (PXE) from the first card.
     Network,
-    /// An image of a CD, in this file of the node.
+    /// CD image in this file on the node.
     Iso(PathBuf),
-    /// A kernel in a file of the node, with its initial RAM disk and command line.
+    /// Direct kernel boot from files on the node.
     Kernel {
-        /// The kernel.
+        /// Path of the kernel.
         kernel: PathBuf,
-        /// The initial RAM disk.
+        /// Path of the initial RAM disk.
         initrd: Option<PathBuf>,
-        /// The command line.
+        /// Kernel command line.
         append: String,
     },
 }
 
 impl Boot {
-    /// Returns the files of the node that it names.
+    /// Returns the paths of the files on the node that are needed to boot.
     pub fn files(&self) -> Vec<&std::path::Path> {
         match self {
             Boot::Disk | Boot::Network => Vec::new(),
@@ -256,79 +257,80 @@ pub enum Firmware {
     Uefi,
 }
 
-/// How an operator sees a guest, beside its serial terminal, which each guest has.
+/// Display of a guest. A serial terminal exists in any case.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Console {
-    /// A display, by VNC at a socket of the host.
+    /// VNC on a socket of the host.
     #[default]
     Vnc,
-    /// A display, by SPICE at a socket of the host.
+    /// SPICE on a socket of the host.
     Spice,
-    /// No display.
+    /// No display; only the serial terminal.
     Serial,
 }
 
-/// How a guest moves to another node.
+/// Migration mode of a guest.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Migrate {
-    /// While it runs.
+    /// Live migration: the guest keeps running.
     #[default]
     Live,
-    /// It is shut down here and started there.
+    /// The guest is shut down on the source and started on the target.
     Cold,
-    /// Only where its node fails.
+    /// The guest moves only when its node fails.
     Never,
 }
 
-/// How it is seen that a guest works.
+/// Health check of a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Check {
-    /// What is tried.
+    /// Method of the check.
     pub probe: Probe,
-    /// How often, milliseconds.
+    /// Interval between two checks, milliseconds.
     pub inter_ms: u64,
-    /// How long an answer may take, milliseconds.
+    /// Timeout of one check, milliseconds.
     pub timeout_ms: u64,
-    /// Failures in a row after which it does not work.
+    /// Failures in a row after which the guest is unhealthy.
     pub fall: u32,
-    /// Successes in a row after which it works.
+    /// Successes in a row after which the guest is healthy.
     pub rise: u32,
-    /// How long after its start failures do not count, milliseconds.
+    /// Time after the start during which failures do not count, milliseconds.
     pub grace_ms: u64,
-    /// A guest that does not work is restarted; otherwise it is only reported.
+    /// An unhealthy guest is restarted; otherwise it is only reported.
     pub restarts: bool,
 }
 
-/// What a check tries.
+/// Method of a health check.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Probe {
-    /// A connection to this port.
+    /// TCP connection to this address and port.
     Tcp {
-        /// The address: the first of its cards' where the line has none.
+        /// Address to connect to; the first one of the guest's cards where the line has none.
         at: IpAddr,
-        /// The port.
+        /// TCP port.
         port: u16,
     },
-    /// An echo (ICMP).
+    /// ICMP echo request (ping) to this address.
     Ping(IpAddr),
-    /// The guest agent of QEMU.
+    /// Request to the QEMU guest agent.
     Agent,
 }
 
-/// The name of a guest as the user of a volume.
+/// Returns the name under which a guest is registered as the user of a volume.
 pub fn user_of(guest: &str) -> String {
     format!("guest/{guest}")
 }
 
-/// A MAC address as files and people have it.
+/// Returns a MAC address in the usual notation, such as `52:54:00:12:34:56`.
 pub fn mac_words(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Returns the address of a network card that has none in the file: the same on each node and
-/// after each load. Locally administered, with the prefix that QEMU uses.
+/// Returns the generated MAC address of a card that has none in the configuration. It is the same
+/// on each node and after each reload: locally administered, with the prefix that QEMU uses.
 pub fn mac_of(guest: &str, index: usize) -> [u8; 6] {
-    // FNV-1a, 64 bits: any hash will do that stays as it is.
+    // FNV-1a, 64 bits. Any hash works as long as it never changes, since the address must stay the
+    // same.
     let bytes = guest.bytes().chain([0, index as u8]);
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -1,5 +1,5 @@
-//! The terminal of a guest: one operator at a time. QEMU talks to one connection of it, and would take what others
-//! type for the next one's.
+//! Serial terminal of a guest for one operator at a time. QEMU accepts a single connection, and
+//! would queue the input of others for the next one.
 
 use part::report::Opens;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
@@ -11,15 +11,16 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 
-/// The file that the operator holds, in the directory of the guest.
+/// Lock file of the terminal's operator, in the directory of the guest.
 const FILE: &str = "console";
-/// Bytes of it that are read.
+/// Maximum number of bytes read from the lock file.
 const WHO_BYTES_MAX: u64 = 200;
 
-/// Takes the terminal of a guest, by its directory, for somebody, until what is returned is dropped.
+/// Locks the terminal of the guest with this directory for an operator. Dropping the returned file
+/// releases the lock.
 ///
 /// # Errors
-/// Who has it, in words; or the system's error.
+/// The name of the current operator as text, or an error of the system.
 pub fn take(directory: &Path, who: &str) -> Result<File, String> {
     let path = directory.join(FILE);
     let words = |error: io::Error| format!("{}: {error}", path.display());
@@ -30,7 +31,7 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut has = String::new();
-            // It may be empty.
+            // The operator may not have written the name yet.
             let _ = Read::by_ref(&mut file)
                 .take(WHO_BYTES_MAX)
                 .read_to_string(&mut has);
@@ -44,10 +45,10 @@ pub fn take(directory: &Path, who: &str) -> Result<File, String> {
     written.map_err(words).map(|()| file)
 }
 
-/// Passes bytes between an operator and the terminal until one of them ends.
+/// Relays bytes between an operator and the terminal until one of them closes.
 pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     let copy = |mut from: &UnixStream, mut to: &UnixStream| {
-        // How it ended, nobody has to know.
+        // The reason of the end does not matter.
         let _ = io::copy(&mut from, &mut to);
         end([operator, terminal]);
     };
@@ -57,10 +58,10 @@ pub fn pass(operator: &UnixStream, terminal: &UnixStream) {
     });
 }
 
-/// Ends both connections.
+/// Shuts both connections down.
 pub fn end(sockets: [&UnixStream; 2]) {
     for socket in sockets {
-        // It has ended already.
+        // A connection that has ended already is no error.
         let _ = socket.shutdown(Shutdown::Both);
     }
 }

@@ -1,4 +1,4 @@
-//! What differs between the guests of two versions, in words.
+//! Differences between the guests of two configuration versions, as text.
 
 use crate::config::{
     Boot, Check, Console, Disk, Firmware, Guest, Guests, Migrate, Node, Order, Probe,
@@ -6,12 +6,12 @@ use crate::config::{
 use crate::size;
 use std::collections::BTreeSet;
 
-/// What a change of the virtual machine itself means.
+/// Effect of a change to the virtual hardware.
 const NEXT_START: &str = ", takes effect at its next start";
-/// What the removal of a section means for a guest that runs.
+/// Effect of removing the section of a running guest.
 const SHUTS_DOWN: &str = ", shuts down where it runs, within";
 
-/// Compares the payload before with the one now, a line for each difference.
+/// Compares two payloads; returns a line for each difference.
 pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     let read = |bytes: Option<&[u8]>| part::codec::decode::<Guests>(bytes?).ok();
     let before = read(before).unwrap_or_default();
@@ -61,7 +61,7 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
     lines
 }
 
-/// The guests that had a disk before which this one has now: it starts when they have closed it.
+/// Returns the guests that lose a disk to this guest, which starts only once they have closed it.
 fn waits(before: &Guests, name: &str, guest: &Guest) -> Vec<String> {
     let has = |guest: &Guest, volume: &str| {
         let mut disks = guest.disks.iter();
@@ -84,12 +84,12 @@ fn waits(before: &Guests, name: &str, guest: &Guest) -> Vec<String> {
     new.filter_map(of).collect()
 }
 
-/// A change of one setting.
+/// Returns the text for a changed setting.
 fn change(what: &str, from: &str, to: &str) -> Option<String> {
     (from != to).then(|| format!("{what} {from} to {to}"))
 }
 
-/// Words, or that there are none.
+/// Joins words, or says that there are none.
 fn joined(words: impl IntoIterator<Item = String>) -> String {
     let words: Vec<String> = words.into_iter().collect();
     match words.is_empty() {
@@ -98,7 +98,7 @@ fn joined(words: impl IntoIterator<Item = String>) -> String {
     }
 }
 
-/// What the guest gets when it starts.
+/// Returns the changes that take effect at the next start.
 fn machine(before: &Guest, now: &Guest) -> Vec<String> {
     let both = [before, now];
     let [memory, memory_now] = both.map(|guest| size::words(guest.memory_bytes));
@@ -127,7 +127,7 @@ fn machine(before: &Guest, now: &Guest) -> Vec<String> {
     all.into_iter().flatten().collect()
 }
 
-/// What counts at once.
+/// Returns the changes that take effect at once.
 fn operation(before: &Guest, now: &Guest) -> Vec<String> {
     let both = [before, now];
     let [prefer, prefer_now] = both.map(|guest| joined(guest.prefer.iter().cloned()));

@@ -22,15 +22,15 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a client may take until its link is whole, then until it has sent its ticket, and that of the picture until
-/// its first message. How long QEMU may take to end a channel.
+/// Timeout for a client to send its complete link message, then its ticket, and on the display
+/// channel its first message. Also the timeout for QEMU to end a channel.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How long a client waits for a display that ends.
+/// Maximum time for which a client waits for a display session that ends.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// Bytes that are passed at a time.
+/// Maximum number of bytes relayed at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Displays that are in use, by the guest.
+/// Displays in use, by guest.
 #[derive(Debug, Default)]
 pub struct Displays {
     all: Mutex<BTreeMap<String, InUse>>,
@@ -40,13 +40,14 @@ pub struct Displays {
 #[derive(Debug)]
 struct InUse {
     who: String,
-    /// The operator's end of each channel.
+    /// Operator's socket of each channel, by channel type.
     channels: BTreeMap<u8, Arc<UnixStream>>,
     is_ending: bool,
 }
 
 impl Displays {
-    /// Passes bytes between an operator and a channel of the display of a guest until one of them ends.
+    /// Relays bytes between an operator and a channel of a guest's display until one of them
+    /// closes.
     pub fn pass(&self, (guest, who): (&str, &str), operator: UnixStream, socket: &UnixStream) {
         let operator = Arc::new(operator);
         let begun = begin(&operator).and_then(|begun| {
@@ -58,7 +59,8 @@ impl Displays {
         });
         let begun = match begun {
             Ok(begun) => begun,
-            // In place of the reply of a server, which the page of a display knows; the operator may be gone.
+            // The message takes the place of the server's reply, which the display page
+            // understands. The operator may be gone.
             Err(Over::Says(words)) => {
                 return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
             }
@@ -80,7 +82,7 @@ impl Displays {
         drop(taken);
     }
 
-    /// Whether a client could take the display, now or when it has ended.
+    /// Returns whether a client could acquire the display, now or once the session has ended.
     fn is_free(&self, guest: &str) -> bool {
         lock(&self.all)
             .get(guest)
@@ -93,8 +95,9 @@ impl Displays {
         Opens::Spice.in_use(who)
     }
 
-    /// Takes a channel, until what is returned is dropped. The main one is the first of a display, and each is there
-    /// once: a second one of the same kind can end QEMU.
+    /// Acquires a channel until the returned value is dropped. The main channel is the first of a
+    /// session, and each channel type is open only once: a second channel of the same type can
+    /// crash QEMU.
     fn take(
         &self,
         guest: &str,
@@ -128,10 +131,10 @@ impl Displays {
     }
 }
 
-/// Why a client has no channel beside the main one.
+/// Reason why a client gets no channel beside the main one.
 const ENDED: &str = "the display has ended";
 
-/// A channel that an operator has.
+/// Channel acquired by an operator.
 struct Taken<'d> {
     displays: &'d Displays,
     guest: String,
@@ -139,12 +142,12 @@ struct Taken<'d> {
 }
 
 impl Taken<'_> {
-    /// Ends all channels of the display.
+    /// Closes all channels of the display session.
     fn end_all(&self) {
         if let Some(display) = lock(&self.displays.all).get_mut(&self.guest) {
             display.is_ending = true;
             for operator in display.channels.values() {
-                // It has ended already.
+                // The channel may have ended already.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }
@@ -164,12 +167,12 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Why a channel is over.
+/// Reason why a channel ends.
 #[derive(Debug)]
 enum Over {
-    /// The operator or the guest is gone, or took too long.
+    /// The operator or the guest is gone, or timed out.
     Gone,
-    /// For this reason, of which the operator hears.
+    /// A reason that is reported to the operator.
     Says(String),
 }
 
@@ -179,7 +182,7 @@ impl From<io::Error> for Over {
     }
 }
 
-/// How a client begins: its channel, and its link as it came.
+/// Start of a client's channel: its type, and its link message as received.
 struct Begun {
     number: u8,
     link: Vec<u8>,
@@ -204,7 +207,7 @@ fn begin(operator: &UnixStream) -> Result<Begun, Over> {
     Ok(Begun { number, link })
 }
 
-/// A channel.
+/// Relay of one SPICE channel.
 struct Channel<'a> {
     number: u8,
     operator: &'a UnixStream,
@@ -217,16 +220,17 @@ struct Channel<'a> {
 struct State {
     /// The guest has accepted the channel.
     is_accepted: bool,
-    /// It has answered the first message, or is gone.
+    /// The guest has answered the first message, or is gone.
     has_answered: bool,
-    /// It is gone, and the operator has got what it sent.
+    /// The guest is gone, and the operator has received all of its bytes.
     is_over: bool,
-    /// Of what the operator hears then.
+    /// Reason to be reported to the operator at the end.
     words: Option<String>,
 }
 
 impl Channel<'_> {
-    /// `take` takes the channel once there is a ticket.
+    /// Relays from the operator to the guest. `take` acquires the channel once the ticket has
+    /// arrived.
     fn to_guest<'d>(
         &self,
         link: &[u8],
@@ -237,9 +241,10 @@ impl Channel<'_> {
         if let Err(Over::Says(words)) = over {
             self.say(words, taken.is_some());
         }
-        // The page of the operator ends at once.
+        // The operator's page ends at once.
         let _ = self.operator.shutdown(Shutdown::Both);
-        // What has no part in the session ends none: it may be of another operator.
+        // A channel without a part in the session must not end it: the session may belong to
+        // another operator.
         let is_part = self.number == MAIN || lock(&self.state).is_accepted;
         if let Some(taken) = taken.as_ref().filter(|_| is_part) {
             taken.end_all();
@@ -273,7 +278,8 @@ impl Channel<'_> {
         self.pass_messages()
     }
 
-    /// Has the operator hear why the channel ends, behind what the guest still sends: it ends when its client does.
+    /// Reports the reason of the end to the operator, after the remaining bytes of the guest. QEMU
+    /// ends the channel when its client does.
     fn say(&self, words: String, has_ticket: bool) {
         let mut state = lock(&self.state);
         state.words = Some(words);
@@ -283,7 +289,7 @@ impl Channel<'_> {
                 return;
             }
         }
-        // It has ended already.
+        // The channel may have ended already.
         let _ = self.guest.shutdown(Shutdown::Write);
         drop(self.wait_while(state, |state| !state.is_over));
     }
@@ -309,7 +315,7 @@ impl Channel<'_> {
                 state.has_answered = sent.has_begun();
             });
             if operator.write_all(bytes).is_err() {
-                // What reads from it notices that; the guest may have to answer yet.
+                // The other direction notices the shutdown. The guest may still have to answer.
                 let _ = operator.shutdown(Shutdown::Both);
             }
         }
@@ -327,7 +333,7 @@ impl Channel<'_> {
         self.changes.notify_all();
     }
 
-    /// The first message, or one in its place.
+    /// Relays the first message. An invalid one is replaced by a valid one.
     fn pass_first(&self) -> Result<(), Over> {
         let mut first = [0; INIT_BYTES];
         let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
@@ -341,7 +347,7 @@ impl Channel<'_> {
         read.map(drop)
     }
 
-    /// The messages behind, until one of them is none that may be passed.
+    /// Relays the following messages until one of them is not permitted.
     fn pass_messages(&self) -> Result<(), Over> {
         let mut operator = BufReader::new(self.operator);
         loop {
@@ -357,7 +363,8 @@ impl Channel<'_> {
         }
     }
 
-    /// `message`: what begins with its type.
+    /// Returns the end of a channel whose client sent a message that is not permitted. `message`
+    /// starts with the message type.
     fn not_passed(&self, message: &[u8]) -> Over {
         let kind = message
             .first_chunk()
@@ -369,11 +376,11 @@ impl Channel<'_> {
     }
 }
 
-/// Fills a buffer by then.
+/// Fills a buffer before the deadline.
 fn read_until(mut from: &UnixStream, mut buffer: &mut [u8], until: Instant) -> io::Result<()> {
     while !buffer.is_empty() {
         let left = until.saturating_duration_since(Instant::now());
-        // Zero would be no limit.
+        // A timeout of zero would mean no limit.
         from.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match from.read(buffer) {
             _ if left.is_zero() => return Err(ErrorKind::TimedOut.into()),

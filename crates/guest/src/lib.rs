@@ -1,22 +1,22 @@
 //! Guests: virtual machines on the nodes of a cluster.
 //!
-//! - [`config`] is what the files say.
-//! - [`keyword`] is how they say it: the section `guest`, and lines of the section `node`.
-//! - [`placement`] decides on which node each guest runs, as a function of what is known.
-//! - [`agreement`] is what the nodes agree on: leases, records, what is wanted of a guest here.
-//! - [`life`] leads a guest there: what is wanted and what is seen of its QEMU, to the next order.
-//! - [`fence`] powers off a node that is gone before its guests start elsewhere.
-//! - [`migration`] moves a guest between two nodes while it runs.
-//! - [`qemu`] is QEMU on this machine, [`qmp`] its machine protocol as a value.
-//! - [`section`] is the section of a guest as text, for copies of it.
-//! - [`standstill`] is a guest that writes nothing while snapshots of its disks are taken.
-//! - [`image`] is what is known of disk images and of the machines that they come from.
-//! - [`check`] is whether a guest works, and [`announce`] shows its network where it is.
-//! - [`remote`] is what an operator at one node wants of a guest of another one, with its output.
+//! - [`config`] holds the settings of guests, and [`keyword`] their keywords: the section
+//!   `guest`, and lines of the section `node`.
+//! - [`placement`] computes on which node each guest runs, as a pure function.
+//! - [`agreement`] is the state that the nodes agree on: leases, records, desired states.
+//! - [`life`] is the life cycle of a guest: desired state and QEMU events yield the next order.
+//! - [`fence`] powers off a failed node before its guests start elsewhere.
+//! - [`migration`] moves a running guest between two nodes.
+//! - [`qemu`] runs QEMU on this machine; [`qmp`] encodes its machine protocol without I/O.
+//! - [`section`] writes the section of a guest as text, for clones.
+//! - [`standstill`] keeps a guest from writing while snapshots of its disks are taken.
+//! - [`image`] inspects disk images and the machines that they come from.
+//! - [`check`] checks the health of a guest; [`announce`] announces its addresses.
+//! - [`remote`] relays commands of an operator to the node of a guest, and their output.
 //! - [`role`] joins them.
 //!
-//! This crate never decides which node holds a lease, and never knows what is on a disk
-//! of a guest: [`image`] is of commands, before there is a guest.
+//! This crate never decides which node holds a lease, and never reads the disks of a guest:
+//! [`image`] serves commands that run before a guest exists.
 
 pub mod agreement;
 pub mod announce;

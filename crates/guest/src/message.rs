@@ -1,5 +1,5 @@
-//! Messages to the guest role, beyond those for every role, the news of leases and of volumes. The
-//! supervisor forwards them as bytes.
+//! Messages to the guest role, in addition to the common role messages and the notifications about
+//! leases and volumes. The supervisor forwards them as bytes.
 
 use crate::config::Guest;
 use crate::keyword::NAME;
@@ -8,120 +8,120 @@ use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 
-/// An order of an operator. The answer is [`Answer`].
+/// Order of an operator. The answer is [`Answer`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// A guest runs.
+    /// Starts a guest.
     Start {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
-    /// A guest shuts down and stays so.
+    /// Shuts down a guest, which stays down.
     Stop {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// It is ended at once, as by pulling the plug.
+        /// The guest is ended at once, as by pulling the plug.
         kills: bool,
     },
-    /// A guest goes to another node.
+    /// Moves a guest to another node.
     Move {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// The node.
+        /// Target node.
         #[serde(with = "Name")]
         node: String,
     },
-    /// Nothing is to be left of a guest whose section is gone.
+    /// Removes all that is left of a guest whose section is gone.
     Remove {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
-    /// A person has made sure that a node is off.
+    /// Confirms that an operator has made sure that a node is off.
     ConfirmOff {
-        /// The node.
+        /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
     },
-    /// This node gives its guests away, or takes some again.
+    /// Drains this node of its guests, or lets it accept guests again.
     Drain {
-        /// It gives them away.
+        /// The node is drained.
         drained: bool,
-        /// Those that cannot move shut down.
+        /// Guests that cannot be migrated are shut down.
         #[serde(default)]
         shuts_down: bool,
     },
-    /// Asks how a guest is, in words; a refusal says why it has not moved.
+    /// Requests the status of a guest as text; a refusal says why the guest has not moved.
     How {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Asks for a report of guests that are here: of one, with all that is known, or of all.
+    /// Requests a report of the guests on this node: of one in full detail, or of all.
     Shown {
-        /// The guest; empty: all.
+        /// Name of the guest; empty: all guests.
         #[serde(with = "Name")]
         name: String,
     },
-    /// Asks for what another node last showed so.
+    /// Requests the last known report of another node.
     Remembered {
-        /// The node.
+        /// Node whose report is requested.
         #[serde(with = "Name")]
         node: String,
-        /// The guest; empty: all.
+        /// Name of the guest; empty: all guests.
         #[serde(with = "Name")]
         name: String,
     },
-    /// An order for another node.
+    /// Forwards an order to another node.
     At {
-        /// The node.
+        /// Node that carries out the order.
         #[serde(with = "Name")]
         node: String,
-        /// The order.
+        /// Order that the other node carries out.
         order: Box<Message>,
     },
-    /// Asks what became of an order for another node.
+    /// Requests the result of an order to another node.
     Sent {
-        /// As the answer to the order had it.
+        /// Number from the answer to the order ([`Answer::waits`]).
         number: u64,
     },
 }
 
-/// Asks how a node is fenced. The answer is [`Fences`].
+/// Request for the fencing methods of a node. The answer is [`Fences`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskFences {
-    /// The node.
+    /// Name of the node concerned.
     #[serde(with = "Name")]
     pub node: String,
 }
 
-/// How a node is fenced, with all options: for the user that runs this program, and for nobody else.
+/// Fencing methods of a node with all options. Only for the user that runs this program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fences(pub Option<Vec<Control>>);
 
-/// The number of [`AskFences`] among messages.
+/// Message kind of [`AskFences`].
 const ASK_FENCES: u16 = 2;
-/// Asks what a guest is. The answer is [`Known`].
+/// Request for the configuration of a guest. The answer is [`Known`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskGuest {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
 }
 
-/// What a guest is, with its data for cloud-init: for the user that runs this program.
+/// Configuration of a guest, with its data for cloud-init: for the user that runs this program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Known {
-    /// As the served configuration has it.
+    /// Settings in the current configuration.
     pub served: Option<Guest>,
-    /// As it was started, where it runs on this node.
+    /// Settings with which the guest was started, if it runs on this node.
     pub started_as: Option<Guest>,
 }
 
-/// The number of [`AskGuest`] among messages.
+/// Message kind of [`AskGuest`].
 const ASK_GUEST: u16 = 4;
 
 impl AskGuest {
@@ -136,62 +136,62 @@ impl AskGuest {
     }
 }
 
-/// The number of [`AskStand`] among messages.
+/// Message kind of [`AskStand`].
 const ASK_STAND: u16 = 3;
 
-/// A step of a standstill, for snapshots of all disks of a guest. The answer is [`Stood`].
+/// Step of a standstill, for snapshots of all disks of a guest. The answer is [`Stood`].
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stand {
-    /// The guest is to stand still.
+    /// Quiesce and pause the guest.
     Begin,
-    /// Whether it does.
+    /// Report whether the guest is paused.
     Look,
-    /// It is to go on.
+    /// Resume the guest.
     End,
 }
 
-/// Asks for a step of a standstill.
+/// Request for a step of a standstill.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskStand {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
-    /// The number of the standstill, drawn by the command that wants it.
+    /// Number of the standstill, drawn by the command that requests it.
     pub number: u64,
-    /// The step.
+    /// Step to be taken.
     pub step: Stand,
 }
 
-/// How far a standstill is.
+/// Progress of a standstill.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoodState {
-    /// There is none, or it was not one until the end.
+    /// No such standstill exists, or the guest was not paused until the end.
     Refused,
-    /// The guest does not stand still yet.
+    /// The guest is not paused yet.
     Begins,
-    /// It stands still.
+    /// The guest is paused.
     Stands,
-    /// It stood still until the end, and is to go on.
+    /// The guest was paused until the end and has to resume.
     GoesOn,
-    /// It stood still until the end, and goes on.
+    /// The guest was paused until the end and runs again.
     Over,
 }
 
-/// How a standstill is.
+/// Status of a standstill. The response to [`AskStand`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Stood {
-    /// How far it is.
+    /// Progress of the standstill.
     pub state: StoodState,
-    /// Why it is refused.
+    /// Reason of a refusal.
     #[serde(with = "Words")]
     pub words: String,
-    /// The guest does not run.
+    /// The guest is down.
     pub is_down: bool,
-    /// Why its file systems were not frozen; None: they were.
+    /// Reason why the file systems were not frozen; None: they were.
     pub not_frozen: Option<String>,
-    /// How long it stood still, milliseconds.
+    /// Time for which the guest was paused, milliseconds.
     pub stood_ms: u64,
-    /// How long its file systems were frozen, milliseconds.
+    /// Time for which its file systems were frozen, milliseconds.
     pub frozen_ms: u64,
 }
 
@@ -232,30 +232,31 @@ impl AskFences {
     }
 }
 
-/// The words while something of a guest that is removed is still there: to be asked again.
+/// Text of the answer while parts of a removed guest still exist: the client repeats the request.
 pub const BEING_REMOVED: &str = "the cluster has not removed its record yet";
 
-/// What became of an order.
+/// Response to an order of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// It is being carried out.
+    /// The order is being carried out.
     pub good: bool,
-    /// Why not; or what was asked for, or there was of a guest that is removed.
+    /// Reason of a refusal, or the requested text, or the parts of a removed guest that still
+    /// existed.
     #[serde(with = "Words")]
     pub words: String,
-    /// It was sent to another node: the number to ask with; zero: it is not.
+    /// Number with which to request the result of an order sent to another node; zero: not sent.
     #[serde(default)]
     pub waits: u64,
-    /// The report that was asked for, or what there was of it before; empty: none.
+    /// Requested report, or the last known one; empty: none.
     #[serde(default, with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// How old it is, milliseconds.
+    /// Age of the report, milliseconds.
     #[serde(default)]
     pub age_ms: u64,
 }
 
 impl Answer {
-    /// Of an order that is carried out here, or is not.
+    /// Creates the response to an order carried out or refused by this node.
     pub fn of(done: Result<String, String>) -> Answer {
         let good = done.is_ok();
         let (Ok(words) | Err(words)) = done;

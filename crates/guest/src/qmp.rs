@@ -1,71 +1,73 @@
-//! QEMU's machine protocol (QEMU manual, "QEMU Machine Protocol Specification"), as a value: bytes
-//! that came become messages, and a command becomes bytes. A message is one line of JSON.
+//! QEMU Machine Protocol (QEMU manual, "QEMU Machine Protocol Specification") without I/O:
+//! received bytes are decoded to messages, and commands are encoded. A message is one line of
+//! JSON.
 //!
-//! It knows no command: who sends one knows what it returns.
+//! The module knows no commands: the sender of a command knows its result.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-/// Bytes of a line at most. The longest that QEMU sends of what is asked here has some kilobytes.
+/// Maximum length of a line, bytes. The longest replies to the commands used here have some
+/// kilobytes.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Why the other side is not QEMU, or not one that can be understood.
+/// Reason why the peer is not QEMU, or not a supported one.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum QmpError {
-    /// A line has no end.
+    /// A line exceeds the maximum length.
     #[error("QEMU sent a line of more than {LINE_BYTES_MAX} bytes")]
     LongLine,
     /// A line is not JSON.
     #[error("QEMU sent what is not JSON: {0}")]
     NotJson(String),
-    /// A line is none of the protocol's messages.
+    /// A line is no message of the protocol.
     #[error("QEMU sent an unknown message: {0}")]
     Unknown(String),
 }
 
-/// A message of QEMU.
+/// Message of QEMU.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Said {
-    /// The first message; `qmp_capabilities` has to be the first command.
+    /// Greeting, the first message. `qmp_capabilities` has to be the first command.
     Greeting {
-        /// Its version: major, minor, micro.
+        /// QEMU version: major, minor, micro.
         version: [u64; 3],
     },
-    /// A command is done.
+    /// A command succeeded.
     Done {
-        /// Of the command.
+        /// Number of the command.
         id: u64,
-        /// What it returns.
+        /// Return value of the command.
         value: Value,
     },
-    /// A command is refused, or failed.
+    /// A command was refused or failed.
     Refused {
-        /// Of the command; None where QEMU could not read it.
+        /// Number of the command; None: QEMU could not parse the command.
         id: Option<u64>,
-        /// The kind of error: `GenericError`, `CommandNotFound`.
+        /// Error class, such as `GenericError` or `CommandNotFound`.
         class: String,
-        /// Why, in QEMU's words.
+        /// Error message of QEMU.
         words: String,
     },
-    /// Something happened.
+    /// Asynchronous event.
     Event {
-        /// What: `SHUTDOWN`, `STOP`, `MIGRATION`.
+        /// Name of the event, such as `SHUTDOWN`, `STOP` or `MIGRATION`.
         name: String,
-        /// What belongs to it; empty where nothing does.
+        /// Data of the event; empty: none.
         data: Map<String, Value>,
     },
 }
 
-/// The client's side of a connection.
+/// Client side of a QMP connection.
 #[derive(Debug, Default)]
 pub struct Qmp {
-    /// The beginning of a line.
+    /// Received part of an incomplete line.
     begun: Vec<u8>,
     last: u64,
 }
 
 impl Qmp {
-    /// The bytes of a command, and the number that its reply has.
+    /// Encodes a command. Returns the number that its reply will have, and the bytes.
     pub fn command(&mut self, name: &str, arguments: Map<String, Value>) -> (u64, Vec<u8>) {
         self.last += 1;
         let mut command = Map::new();
@@ -79,10 +81,10 @@ impl Qmp {
         (self.last, bytes)
     }
 
-    /// Takes bytes that came, and returns the messages that are whole now.
+    /// Decodes received bytes and returns the messages that are complete now.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection is no longer usable.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Said>, QmpError> {
         let mut said = Vec::new();
         let mut rest = bytes;
@@ -111,7 +113,7 @@ impl Qmp {
     }
 }
 
-/// A line; None for an empty one.
+/// Decodes a line; None: the line is empty.
 fn read(line: &[u8]) -> Result<Option<Said>, QmpError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(QmpError::LongLine);
@@ -158,7 +160,7 @@ fn message_of(mut message: Map<String, Value>) -> Result<Said, QmpError> {
     said.ok_or_else(|| QmpError::Unknown(shortened(&Value::Object(message))))
 }
 
-/// The beginning of a message, for people.
+/// Returns the beginning of a message, for an error message.
 fn shortened(value: &Value) -> String {
     value.to_string().chars().take(120).collect()
 }

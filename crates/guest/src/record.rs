@@ -1,66 +1,66 @@
-//! What nodes write down in the cluster about guests and about themselves, under leases: at most
-//! 320 bytes each.
+//! Records of guests and nodes that the nodes write to the cluster under leases: at most 320 bytes
+//! each.
 
 use part::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Bytes of a reason that are kept: three of them have room in a record.
+/// Maximum length of a reason, bytes: a record has room for three of them.
 const WHY_BYTES_MAX: usize = 40;
-/// Nodes whose failures are kept.
+/// Maximum number of nodes whose failures are recorded.
 const FAILED_MAX: usize = 2;
 
-/// Of a guest, under its lease: written by the node that holds it.
+/// Record of a guest under its lease, written by the node that holds the lease.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct GuestRecord {
-    /// It is not to run, and why; empty: it is.
+    /// Reason why the guest must stay stopped; empty: it should run.
     pub stopped: String,
-    /// The node that takes it next, whatever it prefers; empty: none.
+    /// Node to which the guest moves next, regardless of its preferences; empty: none.
     pub to: String,
-    /// The nodes on which it failed too often, and why.
+    /// Nodes on which the guest failed too often, with the reasons.
     pub failed: BTreeMap<String, String>,
-    /// It runs, and its check is well.
+    /// The guest runs, and its check is healthy.
     pub up: bool,
-    /// The node that may have disks of it open that a storage system keeps, and its boot; empty: none.
+    /// Node that may have disks on external storage open, and its boot number; empty: none.
     pub opened: String,
 }
 
-/// Of a node, under the lease that says that it is there: written by itself.
+/// Record of a node under its own lease, written by the node itself.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct NodeRecord {
-    /// It gives its guests away.
+    /// The node is drained.
     pub drained: bool,
-    /// Bytes of memory that it has for guests.
+    /// Memory for guests, bytes.
     pub memory_bytes: u64,
-    /// Processors that it has for guests.
+    /// Number of CPUs for guests.
     pub cpus: u32,
-    /// It stopped in good order, without guests: it need not be fenced.
+    /// The node stopped in order and without guests, so it need not be fenced.
     pub leaves: bool,
-    /// What became of its fencing: written by the node that fenced it.
+    /// Result of its fencing, written by the node that fenced it.
     pub fenced: Fenced,
-    /// The boot of the machine.
+    /// Number of the machine's current boot.
     pub boot: u32,
-    /// A watchdog resets it if it stops feeding it.
+    /// A watchdog resets the node if it stops feeding the device.
     pub watched: bool,
 }
 
-/// What became of the fencing of a node.
+/// Result of the fencing of a node.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Fenced {
-    /// It was not fenced since it wrote its record.
+    /// The node was not fenced since it wrote its record.
     #[default]
     No,
-    /// It is confirmed off.
+    /// The node is confirmed off.
     Off,
-    /// No method succeeded.
+    /// No fencing method succeeded.
     Failed,
 }
 
 impl GuestRecord {
-    /// Reads the record. An empty one is that of a guest that nobody has had yet; None: one of
-    /// another program.
+    /// Decodes a record. An empty one is the default: no node has held the guest yet. None: the
+    /// record of another program.
     pub fn decode(bytes: &[u8]) -> Option<GuestRecord> {
         match bytes {
             [] => Some(GuestRecord::default()),
@@ -68,7 +68,7 @@ impl GuestRecord {
         }
     }
 
-    /// The bytes, at most 320 of them.
+    /// Encodes the record in at most 320 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let failed = self.failed.iter().rev().take(FAILED_MAX);
         let short = GuestRecord {
@@ -83,21 +83,21 @@ impl GuestRecord {
 }
 
 impl NodeRecord {
-    /// Reads the record; None where there is none yet, or one of another program.
+    /// Decodes a record; None: there is none yet, or it belongs to another program.
     pub fn decode(bytes: &[u8]) -> Option<NodeRecord> {
         codec::decode(bytes).ok()
     }
 
-    /// The bytes.
+    /// Encodes the record.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 }
 
-/// What stands for the rest of a reason.
+/// Mark for the omitted rest of a reason.
 const REST: &str = "…";
 
-/// The beginning of a reason: up to the end of a word, or of a character where there is none.
+/// Truncates a reason to its maximum length, at the end of a word, or else of a character.
 pub(crate) fn cut(text: &str) -> String {
     if text.len() <= WHY_BYTES_MAX {
         return text.to_owned();
@@ -106,7 +106,7 @@ pub(crate) fn cut(text: &str) -> String {
     let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let head = text.get(..end).unwrap_or_default();
     let is_whole = text.get(end..).is_some_and(|rest| rest.starts_with(' '));
-    // A long word is cut: nothing would be left.
+    // A long word is cut within, because nothing would be left otherwise.
     let word = head.rfind(' ').filter(|at| !is_whole && *at >= end / 2);
     let head = word.and_then(|at| head.get(..at)).unwrap_or(head);
     format!("{}{REST}", head.trim_end())

@@ -1,7 +1,8 @@
-//! Commands of an operator that need the node of a guest, given at another node: that node runs the
-//! command, or connects the serial terminal, and the bytes go to and fro between the two roles.
+//! Remote commands on guests: an operator gives a command at a node that does not run the guest.
+//! The guest's node runs the command or connects the serial terminal, and the two roles relay the
+//! bytes.
 //!
-//! The operator's process polls its own role; nothing waits for a reader that is gone.
+//! The operator's process polls its local role, so nothing waits for a reader that is gone.
 
 use crate::keyword::NAME;
 use part::report::Opens;
@@ -9,45 +10,46 @@ use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of one piece, in each direction.
+/// Maximum length of one piece in either direction, bytes.
 pub const PIECE_BYTES_MAX: usize = 32 << 10;
-/// The number of [`AskStream`] among messages.
+/// Message kind of [`AskStream`].
 const ASK_STREAM: u16 = 5;
-/// The number of [`AskOpen`] among messages.
+/// Message kind of [`AskOpen`].
 const ASK_OPEN: u16 = 6;
 
-/// What another node is to do, with its output.
+/// Command that another node runs, with its output relayed.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Remote {
-    /// Its serial terminal: the bytes as they are.
+    /// Serial terminal: the bytes as they are.
     Console {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// Who has it, and where that user is signed in; empty: an operator of the other node.
+        /// User of the terminal and where that user is signed in; empty: an operator of the other
+        /// node.
         #[serde(default, with = "Name")]
         who: String,
     },
-    /// Its last serial output.
+    /// Recent output of the serial terminal.
     Log {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// It goes on with what comes.
+        /// Output that follows is sent, too.
         follows: bool,
     },
     /// Takes a snapshot.
     Snapshot {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// Its label; empty: none.
+        /// Label of the snapshot; empty: none.
         #[serde(with = "Words")]
         label: String,
     },
     /// Removes a snapshot.
     RemoveSnapshot {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// The snapshot.
@@ -56,53 +58,55 @@ pub enum Remote {
     },
     /// Lists snapshots.
     Snapshots {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
     },
     /// Restores a snapshot.
     Restore {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
         /// The snapshot.
         #[serde(with = "Words")]
         snapshot: String,
-        /// All data of the disks may be replaced.
+        /// The data of all disks may be replaced.
         replaces: bool,
     },
     /// Clones a guest.
     Clone {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// The new one.
+        /// Name of the new guest.
         #[serde(with = "Name")]
         new: String,
-        /// The snapshot; empty: what it is now.
+        /// Snapshot to clone; empty: the current state.
         #[serde(with = "Words")]
         snapshot: String,
-        /// What its volumes hold may be replaced.
+        /// Data on volumes of the new guest may be replaced.
         #[serde(default)]
         replaces: bool,
     },
-    /// Its display: the bytes of RFB, or of a channel of SPICE, as they are.
+    /// Display: the bytes of RFB, or of a SPICE channel, as they are.
     Display {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         name: String,
-        /// Who has it, and where that user is signed in; empty: an operator of the other node.
+        /// User of the display and where that user is signed in; empty: an operator of the other
+        /// node.
         #[serde(default, with = "Name")]
         who: String,
-        /// What the operator's page speaks; `None`: a role of before that knows nothing of it.
+        /// Protocol that the operator's page speaks; `None`: sent by an older role that does not
+        /// know this field.
         #[serde(default)]
         what: Option<Opens>,
     },
 }
 
 impl Remote {
-    /// Returns the words of the command behind the program; empty for what is no command. What was
-    /// given as a name is never an option.
+    /// Returns the command-line arguments; empty for a variant that is no command. A `--` stands
+    /// before the names, so a name is never parsed as an option.
     pub fn arguments(&self) -> Vec<String> {
         let (options, names): (Vec<String>, Vec<&String>) = match self {
             Remote::Console { .. } | Remote::Display { .. } => return Vec::new(),
@@ -136,14 +140,14 @@ impl Remote {
                 (given("clone", options), vec![name, new])
             }
         };
-        // It does not go on from there.
+        // The other node does not forward the command again.
         let before = ["guest".to_owned(), "--here".to_owned()];
         let before = before.into_iter().chain(options);
         let names = names.into_iter().cloned();
         before.chain(["--".to_owned()]).chain(names).collect()
     }
 
-    /// Whether nothing of it is to go on without a reader.
+    /// Returns whether the command has to end when its reader is gone.
     pub fn ends_with_its_reader(&self) -> bool {
         matches!(
             self,
@@ -167,62 +171,62 @@ pub enum Output {
     Out(#[serde(with = "serde_bytes")] Vec<u8>),
     /// On standard error.
     Err(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// It has ended, with this exit code.
+    /// The command has ended, with this exit code.
     Ended(u8),
 }
 
-/// Asks the own role about a stream of another node. The answer is [`Passed`].
+/// Request to the local role about a stream of another node. The answer is [`Passed`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum AskStream {
-    /// Begins one.
+    /// Opens a stream.
     Begin {
-        /// The node.
+        /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
-        /// What it is to do.
+        /// Command that the other node runs.
         what: Remote,
     },
-    /// Passes what was typed, and asks for what came.
+    /// Sends input and requests the output that has arrived.
     Pass {
-        /// Its number.
+        /// Number of the stream.
         number: u64,
         /// At most [`PIECE_BYTES_MAX`] bytes for the other node.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// Ends one.
+    /// Closes a stream.
     End {
-        /// Its number.
+        /// Number of the stream.
         number: u64,
     },
 }
 
-/// What became of a stream.
+/// Response to [`AskStream`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Passed {
-    /// Its number.
+    /// Number of the stream.
     pub number: u64,
-    /// What came.
+    /// Output that has arrived.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
-    /// Bytes that were taken of those given.
+    /// Number of input bytes accepted.
     pub taken: usize,
-    /// Nothing more comes.
+    /// The stream has ended.
     pub is_over: bool,
-    /// Why there is nothing, or nothing more; empty: it ended in order.
+    /// Reason why there is no stream or no further output; empty: the stream ended in order.
     #[serde(with = "Words")]
     pub words: String,
 }
 
-/// Connects the connection that comes with it with the display or the terminal of a guest, on
-/// whichever node that is. The answer is [`crate::message::Answer`].
+/// Request to connect the descriptor sent along with the display or serial terminal of a guest on
+/// any node. The answer is [`crate::message::Answer`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct AskOpen {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
-    /// What of it.
+    /// Display or terminal to open.
     #[serde(default)]
     pub what: Opens,
 }

@@ -1,4 +1,4 @@
-//! The section of a guest as text, for one that is made from another.
+//! Configuration section of a guest as text, for a clone of another guest.
 
 use crate::config::{Boot, Console, Firmware, Guest, Migrate, Probe, STOP_MS};
 use crate::size;
@@ -6,13 +6,13 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-/// Returns the section of a guest of another name that is a copy of this one. Its MAC addresses are
-/// its own. What has to differ and cannot be known is in comments. `volume`: what its volumes are
-/// called; one that is only read stays the same.
+/// Returns the section of a clone under another name. The clone gets MAC addresses of its own.
+/// Settings that have to differ and cannot be derived are comments. `volume` maps the name of a
+/// volume to that of the clone's volume; read-only ones stay the same.
 pub fn copied(name: &str, guest: &Guest, volume: impl Fn(&str) -> String) -> String {
     let mut text = format!("guest {}\n", word(name));
     let mut line = |words: &str| {
-        // Memory is written without errors.
+        // Writes to a string never fail.
         let _ = writeln!(text, "    {words}");
     };
     if !guest.prefer.is_empty() {
@@ -106,12 +106,12 @@ fn without_addresses(append: &str) -> (String, Vec<String>) {
     if dropped.is_empty() {
         return (append.to_owned(), Vec::new());
     }
-    // Nobody can read a line from it.
+    // Control characters are replaced, so that no line break ends the comment.
     let shown = |word: &&str| word.replace(char::is_control, "?");
     (kept.join(" "), dropped.iter().map(shown).collect())
 }
 
-/// Whether a value has an IPv6 address, as dracut writes it (`[2001:db8::1]`) or alone.
+/// Returns whether a value has an IPv6 address, as dracut writes it (`[2001:db8::1]`) or alone.
 fn has_ipv6(value: &str) -> bool {
     let inner = value
         .split(['[', ']'])
@@ -123,7 +123,7 @@ fn has_ipv6(value: &str) -> bool {
     })
 }
 
-/// Whether a value ends with a MAC address: the clone has one of its own.
+/// Returns whether a value ends with a MAC address, which the clone must not share.
 fn has_mac(value: &str) -> bool {
     let parts: Vec<&str> = value.rsplit(':').take(6).collect();
     let is_pair = |part: &&str| part.len() == 2 && part.bytes().all(|one| one.is_ascii_hexdigit());
@@ -164,7 +164,7 @@ fn of_operation(guest: &Guest) -> Vec<String> {
     lines
 }
 
-/// A word as a file has it.
+/// Quotes a word for the configuration.
 pub fn word(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
     match !text.is_empty() && text.bytes().all(plain) {

@@ -1,9 +1,9 @@
-//! Sizes of memory, as files have them: `4g`.
+//! Memory sizes in the notation of the configuration, such as `4g`.
 
-/// Bytes of the unit of which a guest's memory is a multiple.
+/// Unit of a guest's memory size, bytes.
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// Reads a size: a number of bytes, or of `k`, `m`, `g` or `t` (powers of 1024).
+/// Parses a size: a number of bytes, or of `k`, `m`, `g` or `t` (powers of 1024).
 pub(crate) fn parse(word: &str) -> Option<u64> {
     let (shift, unit_bytes) = match word.bytes().last()?.to_ascii_lowercase() {
         b'k' => (10, 1),

@@ -1,111 +1,113 @@
-//! A standstill of a guest, as a value: it writes nothing while snapshots of all its disks are taken,
-//! so that all of them are of one point in time. It starts nothing and reads no clock.
+//! Standstill of a guest, as a pure state machine: the guest writes nothing while snapshots of all
+//! its disks are taken, so that they show the same point in time. The module starts nothing and
+//! reads no clock.
 //!
-//! - Where the guest agent responds, it freezes the file systems first, so that they are consistent;
-//!   otherwise the snapshots are as after a loss of power.
-//! - Then the guest is paused, in each case: what is on no file system stands still as well.
-//! - Each step has a time after which the guest goes on, whatever has become of who wanted it. File
-//!   systems that may be frozen are thawed until the agent has confirmed it or the guest has ended.
-//! - A guest that does not run stands still by not being started.
+//! - If the guest agent responds, it freezes the file systems first, so that they are consistent.
+//!   Otherwise the snapshots are crash-consistent.
+//! - The guest is then paused in any case, which also stops writes outside of file systems.
+//! - Each step has a timeout after which the guest resumes, even if the client that requested the
+//!   standstill is gone. Requests to thaw file systems are repeated until the agent has confirmed
+//!   one or the guest has ended.
+//! - A guest that does not run only has to stay down.
 //!
-//! It never says that a guest stood still if it may have run meanwhile.
+//! A standstill is never reported as complete if the guest may have run meanwhile.
 
 use crate::check::agent::Command;
 
-/// How long the guest agent may take to respond, milliseconds.
+/// Timeout for the guest agent to respond, milliseconds.
 pub const AGENT_MAX_MS: u64 = 3_000;
-/// How long it may take to freeze the file systems, milliseconds.
+/// Timeout for the guest agent to freeze the file systems, milliseconds.
 pub const FREEZE_MAX_MS: u64 = 10_000;
-/// How long QEMU may take to end the requests to the disks, milliseconds.
+/// Timeout for QEMU to end the outstanding disk requests, milliseconds.
 pub const PAUSE_MAX_MS: u64 = 5_000;
-/// How long the role that follows one which was killed tries to thaw file systems. An agent that froze
-/// some responds within that time.
+/// Time for which the successor of a killed role tries to thaw file systems, milliseconds. An
+/// agent that froze some responds within that time.
 pub const LEFT_MAX_MS: u64 = 30_000;
-/// How long the guest stands still at most, milliseconds.
+/// Maximum time for which the guest is paused, milliseconds.
 pub const STAND_MAX_MS: u64 = 10_000;
 
-/// How the guest is.
+/// State of the guest as seen by the role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Here {
-    /// Its processors run.
+    /// The virtual CPUs run.
     Runs,
-    /// They do not, and QEMU has confirmed it.
+    /// The virtual CPUs are stopped, and QEMU has confirmed it.
     Paused,
-    /// There is no process.
+    /// No QEMU process exists.
     Down,
-    /// Something else, such as a disk with an error.
+    /// Any other state, such as a disk with an error.
     Other,
 }
 
-/// How far it is.
+/// Progress of the standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// The agent freezes the file systems, since.
+    /// The agent freezes the file systems, since this time, milliseconds.
     Freezes(u64),
-    /// QEMU pauses it, since.
+    /// QEMU pauses the guest, since this time, milliseconds.
     Pauses(u64),
-    /// It stands still, since.
+    /// The guest is paused, since this time, milliseconds.
     Stands(u64),
-    /// It is to go on.
+    /// The guest has to resume.
     GoesOn,
-    /// It goes on.
+    /// The guest runs again and its file systems are thawed.
     Over,
 }
 
-/// The file systems.
+/// Known state of the guest's file systems.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Files {
-    /// They are not frozen.
+    /// The file systems are not frozen.
     Loose,
-    /// The agent was asked, and has not responded.
+    /// A request to the agent was made, and the agent has not responded yet.
     Asked,
-    /// The agent has been told to freeze them.
+    /// The agent has received the order to freeze, so file systems may be frozen.
     Told,
-    /// They are frozen.
+    /// The file systems are frozen.
     Frozen,
 }
 
-/// The standstill.
+/// Standstill of one guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standstill {
     number: u64,
     is_down: bool,
     phase: Phase,
     files: Files,
-    /// Why the file systems were not frozen.
+    /// Reason why the file systems were not frozen.
     not_frozen: String,
-    /// They were, when the guest stood still.
+    /// The file systems were frozen when the guest was paused.
     was_frozen: bool,
-    /// When the role began that found it.
+    /// Start time of the role that found the standstill of its predecessor, milliseconds.
     left_since: Option<u64>,
-    /// Why the guest did not stand still until the end.
+    /// Reason why the guest did not stay paused until the end.
     broken: Option<String>,
-    /// When it was told to pause, and to freeze.
+    /// Times of the pause order and of the freeze order, milliseconds.
     paused_at: Option<u64>,
     frozen_at: Option<u64>,
-    /// When it was to go on.
+    /// Time since which the guest has to resume, milliseconds.
     goes_on_at: Option<u64>,
     stood_ms: u64,
     frozen_ms: u64,
 }
 
-/// What became of it.
+/// Outcome of a standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome<'a> {
-    /// It does not stand still yet.
+    /// The guest is not paused yet.
     Begins,
-    /// It stands still.
+    /// The guest is paused.
     Stands,
-    /// It stood still until the end, and is to go on.
+    /// The guest was paused until the end and has to resume.
     GoesOn,
-    /// It stood still until the end, and goes on.
+    /// The guest was paused until the end and runs again.
     Over,
-    /// It did not stand still until the end, and why.
+    /// The guest did not stay paused until the end, with the reason.
     Broken(&'a str),
 }
 
 impl Standstill {
-    /// Begins. `is_down`: the guest does not run.
+    /// Starts a standstill. `is_down`: the guest does not run.
     pub fn begin(number: u64, is_down: bool, now: u64) -> Standstill {
         Standstill {
             number,
@@ -130,7 +132,8 @@ impl Standstill {
         }
     }
 
-    /// One that a former role began, of which nothing is known but that file systems may be frozen.
+    /// Takes over the standstill of a previous role. File systems may be frozen; nothing else is
+    /// known.
     pub fn left(now: u64) -> Standstill {
         let mut left = Standstill::begin(0, false, now);
         left.files = Files::Told;
@@ -139,36 +142,36 @@ impl Standstill {
         left
     }
 
-    /// The number with which it was begun.
+    /// Returns the number of the standstill.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether the guest was down.
+    /// Returns whether the guest was down at the start.
     pub fn is_down(&self) -> bool {
         self.is_down
     }
 
-    /// Whether nothing is left to be done.
+    /// Returns whether the standstill has ended.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    /// Whether the guest is not to run.
+    /// Returns whether the guest must not run.
     pub fn holds(&self) -> bool {
         matches!(self.phase, Phase::Pauses(_) | Phase::Stands(_))
     }
 
-    /// Whether file systems may be frozen: the next role has to thaw them.
+    /// Returns whether file systems may be frozen, in which case a later role has to thaw them.
     pub fn may_be_frozen(&self) -> bool {
         self.files != Files::Loose
     }
 
-    /// What the agent is to be told now.
+    /// Returns the command for the guest agent, if any.
     pub fn asks(&self, here: Here) -> Option<Command> {
         match (self.phase, self.files) {
             (Phase::Freezes(_), Files::Asked | Files::Told) => Some(Command::Freeze),
-            // It hears nothing while the guest is paused.
+            // The agent receives nothing while the guest is paused.
             (Phase::GoesOn, Files::Told | Files::Frozen) if here == Here::Runs => {
                 Some(Command::Thaw)
             }
@@ -176,7 +179,7 @@ impl Standstill {
         }
     }
 
-    /// The agent has responded: what it was asked may take effect from now on.
+    /// Records that the agent has responded: a request may take effect from now on.
     pub fn told(&mut self, now: u64) {
         if self.files == Files::Asked {
             self.files = Files::Told;
@@ -184,13 +187,13 @@ impl Standstill {
         }
     }
 
-    /// The result of what the agent was asked.
+    /// Records the result of a command to the agent.
     pub fn heard(&mut self, command: Command, result: Result<(), String>, now: u64) {
         match (command, result) {
             (Command::Freeze, Ok(())) if self.files == Files::Told => self.files = Files::Frozen,
             (Command::Freeze, Err(words)) => {
                 self.not_frozen = words;
-                // One that was told and failed may have frozen some of them.
+                // An agent that received the order and failed may have frozen some file systems.
                 if self.files == Files::Asked {
                     self.files = Files::Loose;
                 }
@@ -213,7 +216,7 @@ impl Standstill {
         self.paused_at = Some(now);
     }
 
-    /// Takes in how the guest is. `no`: why it may not stand still here any longer.
+    /// Applies the state of the guest. `no`: reason why the guest may no longer be paused here.
     pub fn turn(&mut self, here: Here, no: Option<&str>, now: u64) {
         if here == Here::Down && !self.is_down {
             self.give_up("the guest has ended");
@@ -222,7 +225,7 @@ impl Standstill {
         if let Some(no) = no {
             self.give_up(no);
         }
-        // Without an agent nothing was frozen, and nobody says so.
+        // Without an agent nothing was frozen, and no agent ever confirms that.
         if { self.left_since }.is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS)) {
             self.left_since = None;
             self.loosen(now);
@@ -279,7 +282,7 @@ impl Standstill {
         }
     }
 
-    /// The guest goes on: what was to be done meanwhile is done.
+    /// Lets the guest resume after the snapshots were taken.
     pub fn end(&mut self) {
         match self.phase {
             Phase::Stands(_) => self.phase = Phase::GoesOn,
@@ -287,20 +290,20 @@ impl Standstill {
         }
     }
 
-    /// The guest goes on at once, and did not stand still until the end.
+    /// Lets the guest resume at once. The standstill then counts as broken.
     pub fn give_up(&mut self, why: &str) {
         if matches!(self.phase, Phase::GoesOn | Phase::Over) {
             return;
         }
         self.broken = Some(why.to_owned());
-        // An agent that was not told anything cannot do anything.
+        // An agent that never responded has frozen nothing.
         if self.files == Files::Asked {
             self.files = Files::Loose;
         }
         self.phase = Phase::GoesOn;
     }
 
-    /// What became of it.
+    /// Returns the outcome so far.
     pub fn outcome(&self) -> Outcome<'_> {
         match (&self.broken, self.phase) {
             (Some(why), _) => Outcome::Broken(why),
@@ -311,24 +314,24 @@ impl Standstill {
         }
     }
 
-    /// Why the file systems were not frozen; None: they were.
+    /// Returns why the file systems were not frozen; None: they were.
     pub fn not_frozen(&self) -> Option<&str> {
         (!self.was_frozen).then_some(&self.not_frozen)
     }
 
-    /// Since when the guest is to go on and its agent has not confirmed that the file systems are
-    /// thawed, milliseconds: programs of the guest that write to them wait. None: nothing is frozen.
+    /// Time since which the guest has to resume without a confirmed thaw, milliseconds: programs
+    /// in the guest that write to the file systems are blocked. None: nothing is frozen.
     pub fn thaws_since(&self) -> Option<u64> {
         let is_thawing = self.phase == Phase::GoesOn && self.may_be_frozen();
         self.goes_on_at.filter(|_| is_thawing)
     }
 
-    /// How long the guest stood still, and how long its file systems were frozen, milliseconds.
+    /// Returns for how long the guest was paused and its file systems were frozen, milliseconds.
     pub fn lasted(&self) -> (u64, u64) {
         (self.stood_ms, self.frozen_ms)
     }
 
-    /// When [`Standstill::turn`] has something to do by itself, milliseconds.
+    /// Returns the next time at which [`Standstill::turn`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         Some(match self.phase {
             Phase::Freezes(since) if self.files == Files::Told => since + FREEZE_MAX_MS,
@@ -419,7 +422,7 @@ mod tests {
             assert_eq!(one.asks(Here::Runs), Some(Command::Thaw));
         }
         assert_eq!(Standstill::left(0).asks(Here::Runs), Some(Command::Thaw));
-        // Without an agent it is over one day.
+        // Without an agent the attempt to thaw ends after a time.
         let mut left = Standstill::left(0);
         left.heard(Command::Thaw, Err("no agent".to_owned()), 10);
         left.turn(Here::Runs, None, LEFT_MAX_MS - 1);
@@ -449,7 +452,7 @@ mod tests {
             let mut one = frozen();
             breaks(&mut one);
             assert!(!one.holds(), "{words}");
-            // It stays so, whoever ends it.
+            // The outcome stays the same when the standstill is ended later.
             one.end();
             let Outcome::Broken(why) = one.outcome() else {
                 panic!("{words}: {:?}", one.outcome());
@@ -483,7 +486,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: it ends, in time, and nothing stays frozen that the agent thaws.
+        /// After any sequence of events the standstill ends in time, and nothing stays frozen that
+        /// the agent thaws.
         #[test]
         fn a_guest_never_stands_still_for_longer_than_its_limits(
             steps in proptest::collection::vec((0u8..8, 0u64..4_000), 0..60),
@@ -501,7 +505,7 @@ mod tests {
                     6 => one.end(),
                     _ => {}
                 }
-                // The role looks at each deadline.
+                // The role calls `turn` at each deadline.
                 if one.deadline().is_some_and(|at| at <= now) {
                     one.turn(Here::Paused, None, now);
                 }

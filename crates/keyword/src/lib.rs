@@ -1,5 +1,5 @@
-//! The keywords of the data plane, and the loader that finds each line's keyword and builds
-//! a [`model::config::Config`] from whole files. Nothing here runs with traffic.
+//! Keywords of the data plane, and the loader that finds the keyword of each line and builds a
+//! [`model::config::Config`] from whole files. Nothing here runs with traffic.
 
 pub mod family;
 pub mod load;

@@ -1,11 +1,11 @@
-//! Loading of a few lines, for the tests of keyword families.
+//! Loads a few lines, for the tests of keyword families.
 
 use crate::load::{Loaded, load};
 use configuration::LoadOptions;
 use language::{Environment, Facts};
 use model::config::Proxy;
 
-/// Loads a whole file. Names are not looked up.
+/// Loads a whole file without name resolution.
 pub fn load_text(text: &str) -> Loaded {
     let files = vec![("test.cfg".to_owned(), text.as_bytes().to_vec())];
     load(
@@ -16,10 +16,10 @@ pub fn load_text(text: &str) -> Loaded {
     )
 }
 
-/// The codes of what there is to tell about some lines of a backend.
+/// Returns the codes of the diagnostics about some lines of a backend.
 pub fn codes_of(lines: &str) -> Vec<&'static str> {
     let loaded = load_text(&format!("backend b\n{lines}\n"));
-    // What is said of the file as a whole is not about the lines.
+    // Diagnostics about the file as a whole do not concern the lines.
     let whole = ["W0101", "W0102", "W0103", "E0110", "W0601"];
     let codes = loaded
         .diagnostics
@@ -28,9 +28,9 @@ pub fn codes_of(lines: &str) -> Vec<&'static str> {
     codes.filter(|code| !whole.contains(code)).collect()
 }
 
-/// The backend that some lines build; they must not be refused.
+/// Returns the backend built from some lines, which must not be refused.
 pub fn backend(lines: &str) -> Proxy {
-    // Alone, or with a frontend beside it, so that the file is a whole one.
+    // The backend is loaded alone or with a frontend, so that the file is complete.
     let alone = format!("backend b\n{lines}\n");
     let whole = format!("listen x\nbind 127.0.0.1:1\n{alone}");
     let config = load_text(&alone)

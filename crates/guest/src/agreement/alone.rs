@@ -1,4 +1,4 @@
-//! Guests without a cluster: each is on this machine, unless an operator stopped it.
+//! Guests without a cluster: each runs on this machine, unless an operator stopped it.
 
 use super::{Agreement, Decided, Local, Order, Pending, gone};
 use crate::config::{Guest, Guests};
@@ -6,7 +6,7 @@ use crate::life::Wish;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Agreement {
-    /// Without a cluster each guest is here, unless an operator stopped it.
+    /// Decides about guests without a cluster: each runs here, unless an operator stopped it.
     pub(super) fn without_cluster(
         &mut self,
         guests: &Guests,
@@ -74,13 +74,13 @@ impl Agreement {
         all
     }
 
-    /// The guests that an operator stopped, where there is no cluster that knows.
+    /// Returns the guests that an operator stopped, since no cluster records them.
     pub fn stopped(&self) -> BTreeSet<String> {
         let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == Order::Stop);
         stopped.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The same without a cluster: its guests shut down, or start again.
+    /// Drains this node without a cluster: its guests shut down, or start again.
     pub fn drain_alone(&mut self, drained: bool) {
         self.own.drained = drained;
     }

@@ -1,4 +1,4 @@
-//! Guests whose volume has no copy on their node: they go where there is one, and may come back
+//! Guests whose volume has no copy on their node: they move to a node with a copy, and may return
 //! when both copies are complete.
 
 use super::{Agreement, Defect, GuestRecord, Local};
@@ -6,11 +6,11 @@ use crate::config::Guests;
 use crate::placement::{self, Place};
 use crate::record::cut;
 
-/// How the reason begins that is written down.
+/// Prefix of the recorded reason.
 pub(super) const NO_COPY: &str = "no copy of volume ";
 
-/// Why a guest ends here without being asked, once that is written down: what waits for a disk that
-/// this node does not have would not shut down either.
+/// Returns why a guest is killed here instead of shut down, once the reason is recorded: a guest
+/// that waits for a missing disk would not shut down either.
 pub(super) fn cut_off(
     (local, stays): (&Local, bool),
     (me, record): (&str, &GuestRecord),
@@ -24,7 +24,7 @@ pub(super) fn cut_off(
 }
 
 impl Agreement {
-    /// Writes down that this node cannot have a guest, or that the other one can have it again.
+    /// Records that this node cannot run a guest, or that the other node can run it again.
     pub(super) fn see_copies(
         &self,
         (name, guests): (&str, &Guests),
@@ -35,7 +35,7 @@ impl Agreement {
         if local.has_both_copies && !self.is(Defect::RemembersCopies) {
             wanted.failed.retain(|_, why| !why.starts_with(NO_COPY));
         }
-        // An operator's order goes first.
+        // An operator's order takes precedence.
         let is_ordered = self.pending.contains_key(name);
         if let Some(volume) = local.without_copy.as_ref().filter(|_| !is_ordered)
             && self.has_another(name, guests, now_ns)
@@ -46,7 +46,7 @@ impl Agreement {
         }
     }
 
-    /// Whether a node can have a guest that this one cannot.
+    /// Returns whether another node can run a guest that this one cannot.
     fn has_another(&self, name: &str, guests: &Guests, now_ns: u64) -> bool {
         let mut view = self.view(guests, now_ns);
         view.runs.remove(name);
@@ -81,7 +81,7 @@ mod tests {
         }
     }
 
-    /// What alpha decides about its guest, and what it writes down, where beta is as it says.
+    /// Returns alpha's decision about its guest, and its records, while beta has the given state.
     fn decide(local: &Local, record: &GuestRecord, drained: bool) -> (Wish, String, GuestRecord) {
         let guest = crate::config::Guest {
             prefer: vec!["alpha".to_owned(), "beta".to_owned()],

@@ -1,11 +1,11 @@
 //! Deliberate defects of the agreement, which its simulation has to find.
 
-/// A defect.
+/// Deliberate defect of the agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
-    /// A guest goes on where its node does not hold its lease.
+    /// A guest runs on although its node does not hold its lease.
     RunsWithoutLease,
-    /// A guest goes on that stood still while it ran elsewhere.
+    /// A paused guest continues after it has run elsewhere.
     ContinuesStale,
     /// A lease is given up before its guest has left.
     ReleasesEarly,
@@ -23,22 +23,22 @@ pub enum Defect {
     NeverYields,
     /// A node asks for a lease again that it has just given up for another one.
     TakesBack,
-    /// A node that restarts does not ask for what the cluster still has as its own.
+    /// A restarted node does not request the leases that the cluster still records as its own.
     LeavesItsOwn,
     /// A node that does not respond counts as off.
     TrustsSilence,
     /// A guest starts before the cluster has that its disks are open here.
     OpensAtOnce,
-    /// A QEMU that was killed counts as one that ended in order.
+    /// A killed QEMU counts as one that ended in order.
     ForgetsKilled,
     /// A node opens disks while the cluster has it as off since an earlier failure.
     TrustsOldFencing,
-    /// That a copy was gone is not forgotten when it is back.
+    /// The record that a copy was missing stays after the copy is back.
     RemembersCopies,
     /// The watchdog is fed although a guest has its disks open without its lease.
     FeedsWithoutLease,
     /// A guest that has left for another node is placed as any other.
     TurnsBack,
-    /// A guest starts while another one that is to leave has its room.
+    /// A guest starts while another one that has to leave still uses its capacity.
     PromisesTwice,
 }

@@ -1,26 +1,29 @@
-//! Guests whose section is gone: their records are removed from the cluster, which forgets no lease
-//! that has one. A record is removed by the holder of its lease, so this node takes the lease for that.
+//! Guests whose section is gone: their records are removed from the cluster, which keeps each
+//! lease that has a record. Only the holder of a lease can remove its record, so this node
+//! acquires the lease for that.
 
 use super::{Agreement, OWN, Told, Written, lease_of};
 use crate::config::Guests;
 
-/// How long this node tries to get the lease after each time it was asked to, nanoseconds.
+/// Time for which this node requests the lease after each request to remove the record,
+/// nanoseconds.
 const TRIES_NS: u64 = 5_000_000_000;
 
-/// A record that is being removed.
+/// Removal of a record in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Erase {
     until_ns: u64,
-    /// There was something.
+    /// Parts of the guest existed.
     found: bool,
 }
 
 impl Agreement {
-    /// Removes what is left of a guest whose section is gone; to be asked again until that is so.
-    /// `found`: something of it was there. Returns whether there was anything, once nothing is left.
+    /// Removes what is left of a guest whose section is gone; to be called again until nothing is
+    /// left. `found`: parts of the guest existed. Returns whether anything existed, once nothing
+    /// is left.
     ///
     /// # Errors
-    /// Why it cannot be removed, in words.
+    /// Reason why it cannot be removed, as text.
     pub fn erase(
         &mut self,
         guests: &Guests,
@@ -46,7 +49,7 @@ impl Agreement {
         }))
     }
 
-    /// What the cluster is to be told of them.
+    /// Adds the requests to the cluster that the removals need.
     pub(super) fn tell_erased(&mut self, guests: &Guests, told: &mut Told, now_ns: u64) {
         self.erases
             .retain(|name, erase| now_ns < erase.until_ns && !guests.guests.contains_key(name));
@@ -62,7 +65,7 @@ impl Agreement {
         self.erases = erases;
     }
 
-    /// Whether an operator stopped a guest, so that it does not start by itself.
+    /// Returns whether an operator stopped a guest, so that it does not start by itself.
     pub fn is_stopped(&self, guests: &Guests, name: &str) -> bool {
         match guests.me.is_empty() {
             true => self.stopped().contains(name),
@@ -104,7 +107,7 @@ mod tests {
         };
         assert!(agreement.erase(&guests, "mail", false, NOW).is_err());
         agreement.learn(Vec::new());
-        // It is not known what the cluster has before this node has the lease.
+        // The record is unknown until this node holds the lease.
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(None));
         let wanted = (lease_of("mail"), OWN);
         assert!(told(&mut agreement, &guests, NOW).leases.contains(&wanted));

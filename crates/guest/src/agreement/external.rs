@@ -1,10 +1,11 @@
-//! Guests with disks that a storage system keeps. No epoch refuses a write there that is late, such as
-//! one in a queue of the network. So the record of such a guest says where its disks are open:
+//! Guests with disks on external storage. No epoch refuses a late write there, such as one in a
+//! network queue. The record of such a guest therefore says where its disks are open:
 //!
-//! - A node writes its name and its boot before it starts the guest, and waits until the cluster has it.
-//! - It clears them when the guest has ended in order: then nothing of it is under way.
-//! - Another node takes them over only when the first is over: confirmed off, restarted since, or reset
-//!   by its watchdog.
+//! - A node writes its name and boot number before it starts the guest, and waits until the
+//!   cluster has the record.
+//! - The node clears them when the guest has ended in order: then no write is in flight.
+//! - Another node takes over only when no write of the first can follow: the first is confirmed
+//!   off, was restarted since, or was reset by its watchdog.
 
 use super::{Agreement, Defect, Fenced, GuestRecord, Local, NodeRecord, lease_of};
 use crate::config::{Guest, Guests};
@@ -12,11 +13,11 @@ use crate::fence::watchdog::TIMEOUT_S;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// How long after the end of its lease a node is reset by its watchdog for sure, milliseconds: the
-/// timeout of the device, and as much again for a reset that takes its time.
+/// Time after the end of its lease by which the watchdog has certainly reset a node, milliseconds:
+/// twice the timeout of the device, since a reset takes time.
 pub const RESET_MS: u64 = 2 * TIMEOUT_S as u64 * 1000;
 
-/// A node, since it was started last.
+/// Node and boot that may have the disks of a guest open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Opened {
     node: String,
@@ -24,7 +25,7 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Reads what a record has; None: the disks are open nowhere.
+    /// Reads the field of a record; None: the disks are open nowhere.
     pub(super) fn of(record: &GuestRecord) -> Option<Opened> {
         let (node, boot) = record.opened.split_once(' ')?;
         Some(Opened {
@@ -40,17 +41,17 @@ impl fmt::Display for Opened {
     }
 }
 
-/// What this node knows of the disks of guests that cannot be written down.
+/// Local knowledge about the disks of guests that is not in records.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Since when it holds the lease of a guest: the epoch, and the time in milliseconds.
+    /// Epoch of each held lease, and the time since which it is held, milliseconds.
     since: BTreeMap<String, (u64, u64)>,
     /// Guests that did not end in order here.
     pub(super) left: BTreeSet<String>,
 }
 
 impl Held {
-    /// Takes whether the lease is held, in which epoch.
+    /// Records that the lease is held in this epoch.
     fn see(&mut self, name: &str, epoch: u64, now: u64) {
         let since = self.since.entry(name.to_owned()).or_insert((epoch, now));
         if since.0 != epoch {
@@ -58,7 +59,7 @@ impl Held {
         }
     }
 
-    /// When the node that had the lease before is reset for sure.
+    /// Returns the time by which the previous holder has certainly been reset, milliseconds.
     fn reset_at(&self, name: &str) -> Option<u64> {
         Some(self.since.get(name)?.1.saturating_add(RESET_MS))
     }
@@ -72,14 +73,14 @@ impl Agreement {
         }
     }
 
-    /// The boot of this machine.
+    /// Sets the boot number of this machine.
     #[must_use]
     pub fn with_boot(mut self, boot: u32) -> Agreement {
         self.own.boot = boot;
         self
     }
 
-    /// The watchdog of this node runs, or does not any more.
+    /// Sets whether the watchdog of this node is armed.
     pub fn set_watched(&mut self, watched: bool) {
         self.own.watched = watched;
     }
@@ -91,7 +92,7 @@ impl Agreement {
         }
     }
 
-    /// Whether nothing that a node opened can be written any more.
+    /// Returns whether no write of that node and boot can follow any more.
     fn is_over(&self, name: &str, opened: &Opened, now_ns: u64) -> bool {
         if opened.node == self.me {
             return opened.boot != self.own.boot;
@@ -103,15 +104,16 @@ impl Agreement {
         let Some(record) = self.fate(&opened.node) else {
             return false;
         };
-        // A node writes its boot before it opens anything: another one is a later one.
+        // A node writes its boot number before it opens disks, so a different number is a later
+        // boot.
         let is_off = record.boot != opened.boot || record.fenced == Fenced::Off;
         let is_reset = !is_there && record.watched && { self.held_since.reset_at(name) }
             .is_some_and(|at| now_ns / 1_000_000 >= at);
         is_off || is_reset
     }
 
-    /// The only node on which a guest may start, if there is just one. Where it runs, it ends in order
-    /// before it goes elsewhere.
+    /// Returns the only node on which a guest may start, if it is tied to one. While the guest
+    /// runs there, it is not tied, because it ends in order before it moves.
     pub(super) fn tied_to(&self, name: &str, record: &GuestRecord, now_ns: u64) -> Option<String> {
         let opened = Opened::of(record)?;
         let is_led = opened.node == self.holder(name)
@@ -121,7 +123,7 @@ impl Agreement {
         is_tied.then_some(opened.node)
     }
 
-    /// Whether this node may start a guest, as far as its disks are concerned.
+    /// Returns whether the disks of a guest may be opened here, according to its record.
     pub(super) fn is_open_here(&self, guest: &Guest, record: &GuestRecord) -> bool {
         let is_open = match Opened::of(record) {
             Some(opened) => opened == self.own(),
@@ -130,7 +132,7 @@ impl Agreement {
         is_open || self.is(Defect::OpensAtOnce)
     }
 
-    /// Where the disks of a guest are open from now on, as its record is to say; `stays`: it is
+    /// Returns where the disks of a guest are open, for its next record. `stays`: the guest is
     /// placed here.
     pub(super) fn opened(
         &self,
@@ -156,14 +158,14 @@ impl Agreement {
         }
     }
 
-    /// Whether this node still answers for the disks of a guest: it keeps the lease until they are
-    /// closed.
+    /// Returns whether this node has the disks of a guest open, so that it keeps the lease until
+    /// they are closed.
     pub(super) fn has_open(&self, record: &GuestRecord) -> bool {
         Opened::of(record).is_some_and(|opened| opened == self.own())
     }
 
-    /// Whether the cluster has what this node wrote since it was started: results of an earlier
-    /// fencing of it are of the past.
+    /// Returns whether the cluster has the record that this node wrote since its boot, so that
+    /// results of an earlier fencing no longer count.
     fn is_written(&self, now_ns: u64) -> bool {
         let record = self.fate(&self.me);
         let is_new = |record: NodeRecord| {
@@ -173,13 +175,14 @@ impl Agreement {
             || self.is_there(&self.me, now_ns) && record.is_some_and(is_new)
     }
 
-    /// Whether disks may be open on a node.
+    /// Returns whether disks of any guest may be open on a node.
     pub fn may_have_open(&self, guests: &Guests, node: &str) -> bool {
         let mut records = guests.guests.keys().map(|name| self.record_of(name));
         records.any(|record| Opened::of(&record).is_some_and(|opened| opened.node == node))
     }
 
-    /// Returns a guest whose disks this node has open without its lease: the watchdog is not fed.
+    /// Returns a guest whose disks this node has open without its lease, which prevents feeding
+    /// the watchdog.
     pub fn unfed(&self, guests: &Guests, now_ns: u64) -> Option<String> {
         let is_left = |name: &&String| {
             self.has_open(&self.record_of(name)) && self.held(name, now_ns).is_none()
@@ -194,13 +197,13 @@ impl Agreement {
         names.find(is_left).filter(|_| !fed).cloned()
     }
 
-    /// Whether this node has disks open, so that its watchdog has to run.
+    /// Returns whether this node has disks open, so that its watchdog has to be armed.
     pub fn answers(&self, guests: &Guests) -> bool {
         let mut names = guests.guests.keys();
         names.any(|name| self.has_open(&self.record_of(name)))
     }
 
-    /// Why a guest cannot start here, since its disks may be open elsewhere.
+    /// Returns why a guest cannot start here because its disks may be open elsewhere.
     pub(super) fn open_words(
         &self,
         name: &str,
@@ -241,7 +244,8 @@ impl Agreement {
         })
     }
 
-    /// When a guest may start since a watchdog has reset its node, milliseconds.
+    /// Returns the next time at which a guest may start because a watchdog has reset its node,
+    /// milliseconds.
     pub(super) fn reset_deadline(&self, now_ns: u64) -> Option<u64> {
         let now = now_ns / 1_000_000;
         let held = self.held_since.since.keys();
@@ -254,10 +258,10 @@ impl Agreement {
         at.filter(|at| *at > now).min()
     }
 
-    /// Takes the word of a person that a node is off.
+    /// Records an operator's confirmation that a node is off.
     ///
     /// # Errors
-    /// It is there, or the word cannot be written down here.
+    /// The node is available, or the confirmation cannot be recorded on this node.
     pub fn confirm_off(&mut self, guests: &Guests, node: &str, now_ns: u64) -> Result<(), String> {
         if guests.me.is_empty() {
             return Err("there is no cluster: no guest waits for a node".to_owned());

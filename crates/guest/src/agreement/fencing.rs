@@ -1,4 +1,4 @@
-//! What the nodes agree on about fencing: the node that holds the lease of another node fences it,
+//! Agreement of the nodes about fencing: the node that holds the lease of another node fences it,
 //! and writes the result under that lease, where every node reads it.
 
 use super::{Agreement, Fenced, NodeRecord, PREFIX, Written, lease_of_node, names};
@@ -7,28 +7,28 @@ use crate::fence::gate::{Gate, Seen};
 use part::power::control::Control;
 use std::collections::BTreeMap;
 
-/// What is kept about fencing.
+/// State of fencing.
 #[derive(Debug, Default)]
 pub(super) struct OfFencing {
     pub(super) gate: Gate,
-    /// Results that the cluster may not have yet.
+    /// Results that the cluster may not have recorded yet.
     results: BTreeMap<String, Fenced>,
-    /// This node stops in good order, without guests.
+    /// An orderly stop of this node without guests is in progress.
     leaves: bool,
 }
 
 impl Agreement {
-    /// Continues with what the role before knew.
+    /// Resumes with the state of the previous role.
     pub fn resume_gate(&mut self, gate: Gate) {
         self.fencing.gate = gate;
     }
 
-    /// Returns what the next role has to know.
+    /// Returns the state for the next role.
     pub fn gate(&self) -> &Gate {
         &self.fencing.gate
     }
 
-    /// Takes the holders of guests.
+    /// Updates the holders of guests' leases.
     pub(super) fn learn_holders(&mut self) {
         for (name, lease) in &self.leases {
             if let Some(guest) = { name.strip_prefix(PREFIX) }.filter(|one| !one.starts_with('@')) {
@@ -37,7 +37,7 @@ impl Agreement {
         }
     }
 
-    /// Takes which nodes are gone.
+    /// Updates the nodes that are gone.
     pub(super) fn see_nodes(&mut self, guests: &Guests, now_ns: u64) {
         let now = now_ns / 1_000_000;
         for (name, is_there) in self.nodes(guests, now_ns) {
@@ -60,7 +60,7 @@ impl Agreement {
         NodeRecord::decode(&lease.record)
     }
 
-    /// Why a guest whose lease is here waits, since it may still run on another node.
+    /// Returns why a guest whose lease is here waits, if it may still run on another node.
     pub(super) fn waits_for_fencing(
         &mut self,
         name: &str,
@@ -80,8 +80,8 @@ impl Agreement {
         self.fencing.gate.waits(name, &seen, was_up, now)
     }
 
-    /// Returns the nodes that this node has to fence, with their methods. It must hold its own lease
-    /// and theirs, and they must not ask theirs back.
+    /// Returns the nodes that this node has to fence, with their methods. This node must hold its
+    /// own lease and theirs, and they must not request their leases back.
     pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<Control>> {
         let own = self.leases.get(&lease_of_node(&self.me));
         if guests.me.is_empty() || own.is_none_or(|own| own.until_ns <= now_ns) {
@@ -102,7 +102,7 @@ impl Agreement {
         if node == self.me || !is_held || returns || self.fencing.results.contains_key(node) {
             return false;
         }
-        // One that never was there has written nothing.
+        // A node that was never available has no record.
         let Some(record) = self.node_record(node) else {
             return false;
         };
@@ -114,17 +114,17 @@ impl Agreement {
         !record.leaves && !is_empty && record.fenced == Fenced::No
     }
 
-    /// Takes the result of fencing, for the cluster.
+    /// Records the result of fencing for the cluster.
     pub fn set_fenced(&mut self, node: &str, fenced: Fenced) {
         self.fencing.results.insert(node.to_owned(), fenced);
     }
 
-    /// Returns what became of a node that is gone, as the cluster knows it.
+    /// Returns the record of a node that is gone, with the result of its fencing.
     pub fn fate(&self, node: &str) -> Option<NodeRecord> {
         self.node_record(node)
     }
 
-    /// Returns the results of fencing that the cluster has not got.
+    /// Returns the results of fencing that the cluster has not recorded yet.
     pub(super) fn results(&self, now_ns: u64) -> Vec<Written> {
         let all = self.fencing.results.iter().filter_map(|(node, fenced)| {
             let lease = self.leases.get(&lease_of_node(node))?;
@@ -145,7 +145,7 @@ impl Agreement {
         all.collect()
     }
 
-    /// This node stops in good order and has no guest: it writes that, so that nobody fences it.
+    /// Records that this node stops in order without guests, so that it is not fenced.
     pub fn leave(&mut self, now_ns: u64) -> Option<Written> {
         let lease = self.leases.get(&lease_of_node(&self.me))?;
         if lease.until_ns <= now_ns {
@@ -164,7 +164,7 @@ impl Agreement {
         self.fencing.gate.gone_since(node)
     }
 
-    /// Whether this node said that it leaves.
+    /// Returns whether this node has recorded that it stops.
     pub(super) fn is_leaving(&self) -> bool {
         self.fencing.leaves
     }

@@ -1,18 +1,18 @@
-//! The leases of guests that this node had: what it has given up, and what the role before this one may
-//! still use.
+//! Leases of guests that this node has held: released ones, and those of the previous role that
+//! are still valid.
 
 use super::{Agreement, Local, OWN, PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Until when a lease is held, nanoseconds of CLOCK_BOOTTIME, by the name of its guest.
+/// End of each held lease, nanoseconds of CLOCK_BOOTTIME, by the name of its guest.
 pub type Held = BTreeMap<String, u64>;
 
-/// The leases.
+/// Leases of guests that this node has held.
 #[derive(Debug, Default)]
 pub(super) struct Mine {
-    /// Guests whose lease this node had and has given up.
+    /// Guests whose lease this node has released.
     given_up: BTreeSet<String>,
-    /// What the role before this one held.
+    /// Leases of the previous role.
     before: Held,
 }
 
@@ -21,7 +21,8 @@ impl Mine {
         self.given_up.retain(|name| is_holder(name));
     }
 
-    /// How much this node wants a lease that it holds; none of it where it gives it up.
+    /// Returns the rank with which this node requests a lease that it holds; zero releases the
+    /// lease.
     pub(super) fn rank(&mut self, name: &str, gives_up: bool) -> u32 {
         if !gives_up {
             return OWN;
@@ -35,14 +36,15 @@ impl Mine {
         self.given_up.contains(name)
     }
 
-    /// Whether a guest that was found here may go on without news of its lease: the promise to the
-    /// role before holds, since a lease is given up only after its guest has left.
+    /// Returns whether a guest that was found here may continue without news of its lease. The
+    /// lease granted to the previous role is still valid, since a lease is released only after its
+    /// guest has left.
     pub(super) fn may_go_on(&self, name: &str, local: &Local, now_ns: u64) -> bool {
         let until = self.before.get(name).copied().unwrap_or_default();
         now_ns < until && local.epoch.is_some() && !local.has_moved
     }
 
-    /// When the next such right ends, milliseconds.
+    /// Returns when the next lease of the previous role ends, milliseconds.
     pub(super) fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
         let left = self.before.values().filter(|until| **until > now_ns);
         left.map(|until| until.div_ceil(1_000_000)).min()
@@ -50,14 +52,14 @@ impl Mine {
 }
 
 impl Agreement {
-    /// With what the role before this one held.
+    /// Adds the leases that the previous role held.
     #[must_use]
     pub fn after(mut self, held: Held) -> Agreement {
         self.mine.before = held;
         self
     }
 
-    /// The leases of guests that are held, for the next role.
+    /// Returns the held leases of guests, for the next role.
     pub fn holds(&self, now_ns: u64) -> Held {
         let held = { self.leases.values() }.filter(|lease| lease.until_ns > now_ns);
         let of_guest = |name: &str| Some(name.strip_prefix(PREFIX)?.to_owned());

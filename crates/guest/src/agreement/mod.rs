@@ -1,13 +1,15 @@
-//! What the nodes agree on about guests, as a value: the leases that this node wants, what it writes
-//! under them, and what is to become of each guest here. It reads no clock and sends nothing.
+//! Agreement of the nodes about guests, as a pure state machine: the leases that this node
+//! requests, the records that it writes under them, and the desired state of each guest here. The
+//! module reads no clock and sends nothing.
 //!
-//! - A guest runs where its lease `guest/NAME` is, and nowhere else. What a lease says is written by
-//!   the node that holds it ([`GuestRecord`]).
-//! - A node is there for guests as long as it holds the lease `guest/@NODE`. Every other node asks for
-//!   it too, at a lower rank: so each learns of a node that is gone, and the node gets it back.
-//! - Where a guest goes is computed by each node alike ([`crate::placement`]). If two nodes see
-//!   different things, the lease decides.
-//! - A guest leaves a node before its lease does.
+//! - A guest runs only on the node that holds its lease `guest/NAME`. The holder writes the record
+//!   of the lease ([`GuestRecord`]).
+//! - A node accepts guests as long as it holds the lease `guest/@NODE`. Every other node requests
+//!   that lease, too, at a lower rank. So each node learns that a node has failed, and a returning
+//!   node gets its lease back.
+//! - Each node computes the placement of a guest in the same way ([`crate::placement`]). If two
+//!   nodes see different inputs, the lease decides.
+//! - A guest leaves a node before the node releases its lease.
 
 mod alone;
 mod copies;
@@ -35,121 +37,123 @@ use defect::Defect;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The rank of a node for its own lease, and for a guest.
+/// Rank of a node for its own lease, and for the lease of a guest.
 const OWN: u32 = 100;
-/// The rank of a node for the lease of another node.
+/// Rank of a node for the lease of another node.
 const OTHERS: u32 = 1;
-/// The prefix of the leases of guests.
 const PREFIX: &str = "guest/";
-/// The prefix of the leases of nodes.
 const NODES: &str = "guest/@";
-/// How long a node to which a guest is to go may be gone, milliseconds.
+/// Time for which the target node of a guest may be gone, milliseconds.
 const AWAY_MS: u64 = 5_000;
-/// How long a renewal of the lease of a node is good where nodes are fenced, milliseconds: so a node
-/// that is gone is noticed before the leases of its guests end. As short as a leader is trusted: a node that
-/// misses it for want of a processor still responds to a connection, and is not fenced for that.
+/// Validity of a renewal of a node's own lease if nodes are fenced, milliseconds. Short, so that a
+/// failed node is noticed before the leases of its guests end: as short as a leader is trusted. A
+/// node that misses a renewal for want of CPU time still accepts a connection, and is not fenced
+/// for that.
 pub const FENCED_VALID_MS: u64 = 500;
-/// The same for a node that holds the lease of another one, and so how often it is asked for: a 14th
-/// of that.
+/// Validity for a node that holds the lease of another one, milliseconds. It also sets the
+/// interval of requests for that lease: a 14th of the validity.
 const FENCED_OTHERS_MS: u64 = 2_000;
 
-/// How a guest is on this node.
+/// State of a guest on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Local {
-    /// There is a QEMU, or may be one.
+    /// A QEMU process exists or may exist.
     pub is_there: bool,
-    /// Its processors run, or may run.
+    /// The virtual CPUs run, or may run.
     pub may_run: bool,
-    /// The epoch in which it was started, or allowed to go on last.
+    /// Epoch of the lease in which the guest was started, or last allowed to run.
     pub epoch: Option<u64>,
-    /// It runs, and its check is well.
+    /// The guest runs, and its check is healthy.
     pub is_up: bool,
-    /// It shut down by itself.
+    /// The guest shut down by itself.
     pub is_off: bool,
-    /// Why it failed too often, if it did.
+    /// Reason of the last failure, if the guest failed too often.
     pub failed: Option<String>,
-    /// Its volumes can be written here, and by nobody elsewhere.
+    /// The volumes are writable here, and only here.
     pub has_volumes: bool,
-    /// Its volumes that have two copies could be handed over now: both copies are complete.
+    /// Both copies of the mirrored volumes are complete, so the volumes could be handed over now.
     pub has_both_copies: bool,
-    /// The volume of which this node has no copy while the other node serves it.
+    /// Volume of which this node has no copy while the other node is its primary.
     pub without_copy: Option<String>,
-    /// The volume that another user has had since this guest opened it.
+    /// Volume that another user has opened since this guest opened it.
     pub superseded: Option<String>,
-    /// What is left of it here never runs again: it has gone to another node.
+    /// The guest was migrated to another node; its remaining process never runs again.
     pub has_moved: bool,
-    /// Its QEMU is gone and did not end in order: writes of it may still be on their way.
+    /// The QEMU process is gone and did not close its disks in order: some of its writes may still
+    /// be in flight.
     pub left_open: bool,
-    /// How long it may take to shut down, as its section said last, milliseconds.
+    /// Time to shut down as last configured, milliseconds.
     pub stop_ms: Option<u64>,
 }
 
-/// An order of an operator.
+/// Order of an operator for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// It runs again.
+    /// The guest runs again.
     Start,
-    /// It shuts down and stays so.
+    /// The guest shuts down and stays down.
     Stop,
-    /// It goes to this node.
+    /// The guest moves to this node.
     Move(String),
-    /// It does not go where it was to go.
+    /// The planned move is cancelled.
     Stay,
 }
 
-/// What an operator wants of a guest until the cluster has it.
+/// Order of an operator that the cluster has not recorded yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Pending {
     order: Order,
-    /// The epoch of the lease then, or in which this node held it last since.
+    /// Epoch of the lease when the order was given, or of the last time since at which this node
+    /// held the lease.
     epoch: u64,
 }
 
-/// What is decided about a guest here.
+/// Decision about a guest on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decided {
-    /// What is wanted of it.
+    /// Desired state of the guest.
     pub wish: Wish,
-    /// The epoch in which it may run here.
+    /// Epoch of the lease with which the guest may run here.
     pub epoch: Option<u64>,
-    /// Its volumes are to be had here.
+    /// The volumes have to be opened here.
     pub uses_volumes: bool,
-    /// Failures and a shut-down here are of no meaning: another node has had it since.
+    /// Earlier failures and shutdowns here are ignored: another node has held the lease since.
     pub forgives: bool,
-    /// The node to which it is to go.
+    /// Node to which the guest has to move.
     pub goes_to: Option<String>,
-    /// The node to which it was to go, and which did not take it.
+    /// Target of a move that did not take the guest.
     pub not_taken_by: Option<String>,
-    /// Why it is not here, or does not run, in words; empty where it does.
+    /// Reason why the guest is elsewhere or does not run, as text; empty if it runs here.
     pub why: String,
 }
 
-/// What is to be told the cluster.
+/// Leases to be requested from the cluster, and records to be written there.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Told {
-    /// The leases, with their ranks; zero: it is only watched.
+    /// Requested leases with their ranks; zero: the lease is only watched.
     pub leases: Vec<(String, u32)>,
     /// Records to be written.
     pub records: Vec<Written>,
 }
 
-/// A record of a lease.
+/// Record to be written under a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// The lease.
+    /// Name of the lease.
     pub name: String,
-    /// The epoch in which it is held.
+    /// Epoch in which this node holds the lease.
     pub epoch: u64,
-    /// Higher than that of the record before.
+    /// Sequence number, higher than that of the previous record.
     pub number: u64,
-    /// The record.
+    /// Encoded record.
     pub value: Vec<u8>,
-    /// The node whose leases are free with it, since it is off; empty: none.
+    /// Node that is confirmed off, so its leases become free together with this record; empty:
+    /// none.
     pub frees: String,
 }
 
 impl Written {
-    /// The next record of a lease that is held.
+    /// Returns the next record of a held lease, with the next sequence number.
     fn next(lease: &KnownLease, value: Vec<u8>) -> Written {
         Written {
             name: lease.name.clone(),
@@ -161,27 +165,25 @@ impl Written {
     }
 }
 
-/// The state.
+/// Agreement as seen by this node.
 #[derive(Debug, Default)]
 pub struct Agreement {
     me: String,
-    /// What this machine has.
     own: NodeRecord,
     leases: BTreeMap<String, KnownLease>,
-    /// The cluster has told anything.
+    /// The cluster has reported its leases at least once.
     is_known: bool,
     pending: BTreeMap<String, Pending>,
-    /// Leases of other nodes that are given back.
+    /// Leases of other nodes that this node releases.
     yields: BTreeSet<String>,
-    /// Guests that came back from a move that their target did not take.
+    /// Guests that returned here because the target of their move did not take them.
     targets_gone: BTreeSet<String>,
-    /// Whether this node is to be drained, until the cluster has it.
+    /// Requested drain state of this node, until the cluster has recorded it.
     drains: Option<bool>,
-    /// What was decided last.
     places: BTreeMap<String, Place>,
     broken: Option<Defect>,
     fencing: fencing::OfFencing,
-    /// Guests whose section is gone, and whose record is removed.
+    /// Guests without a section whose record is being removed.
     erases: BTreeMap<String, erase::Erase>,
     held_since: external::Held,
     mine: mine::Mine,
@@ -196,7 +198,7 @@ fn lease_of_node(node: &str) -> String {
     format!("{NODES}{node}")
 }
 
-/// The leases as the cluster is asked for them.
+/// Converts leases and ranks to requests to the cluster.
 pub fn wanted(leases: &[(String, u32)], guests: &Guests) -> Vec<WantedLease> {
     let fences = guests.nodes.values().any(|node| !node.fences.is_empty());
     let of = |(name, rank): &(String, u32)| WantedLease {
@@ -213,7 +215,7 @@ pub fn wanted(leases: &[(String, u32)], guests: &Guests) -> Vec<WantedLease> {
 }
 
 impl Agreement {
-    /// Of the node of this name, with what it has for guests.
+    /// Creates the agreement for the node of this name, with its capacity for guests.
     pub fn new(me: &str, room: Room) -> Agreement {
         Agreement {
             me: me.to_owned(),
@@ -226,20 +228,20 @@ impl Agreement {
         }
     }
 
-    /// What this machine has may be another thing after a reload.
+    /// Sets the capacity of this machine, which a reload can change.
     pub fn set_room(&mut self, room: Room) {
         self.own.memory_bytes = room.memory_bytes;
         self.own.cpus = room.cpus;
     }
 
-    /// The cluster tells what it knows.
+    /// Applies the leases as the cluster reports them.
     pub fn learn(&mut self, leases: Vec<KnownLease>) {
         self.is_known = true;
         let named = leases.into_iter().map(|lease| (lease.name.clone(), lease));
         self.leases = named.collect();
         let drained = { self.leases.get(&lease_of_node(&self.me)) }
             .and_then(|lease| NodeRecord::decode(&lease.record));
-        // A drain outlives the role.
+        // The drain state comes from the record, so it survives a restart of the role.
         if let Some(record) = drained {
             self.own.drained = record.drained;
             self.drains = self.drains.filter(|drains| *drains != record.drained);
@@ -254,7 +256,7 @@ impl Agreement {
             .retain(|name| leases.get(name).is_some_and(|lease| lease.until_ns > 0));
     }
 
-    /// Another node could use a lease better.
+    /// Releases a lease that another node has a better claim to.
     pub fn hand_over(&mut self, name: &str) {
         let is_others = name.starts_with(NODES) && name != lease_of_node(&self.me);
         if is_others && !self.is(Defect::NeverYields) {
@@ -262,15 +264,16 @@ impl Agreement {
         }
     }
 
-    /// Whether this node gives its guests away.
+    /// Returns whether this node is drained.
     pub fn is_drained(&self) -> bool {
         self.own.drained
     }
 
-    /// This node gives its guests away, or takes some again. It takes effect with the record.
+    /// Drains this node of its guests, or lets it accept guests again. The change takes effect
+    /// once the returned record is written.
     ///
     /// # Errors
-    /// The cluster cannot be told now.
+    /// The record cannot be written now.
     pub fn drain(&mut self, drained: bool, now_ns: u64) -> Result<Written, String> {
         let name = lease_of_node(&self.me);
         let lease = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns);
@@ -285,7 +288,7 @@ impl Agreement {
             ..self.own.clone()
         };
         let written = Written::next(lease, record.encode());
-        // It is written again until the cluster has it.
+        // The record is written again until the cluster has it.
         self.drains = Some(drained);
         Ok(written)
     }
@@ -301,8 +304,8 @@ impl Agreement {
             .unwrap_or_default()
     }
 
-    /// Whether a node holds its own lease, as far as this one knows. A busy node that was late with
-    /// it is there as long as it holds a guest.
+    /// Returns whether a node holds its own lease, as far as this node knows. This node itself
+    /// also counts as long as it holds the lease of a guest: it was only late with a renewal.
     fn is_there(&self, node: &str, now_ns: u64) -> bool {
         let lease = self.leases.get(&lease_of_node(node));
         lease.is_some_and(|lease| match node == self.me {
@@ -311,7 +314,7 @@ impl Agreement {
         })
     }
 
-    /// Whether a node is gone for longer than one that is only busy.
+    /// Returns whether a node has been gone for longer than one that is only busy.
     fn is_away(&self, node: &str, now_ns: u64) -> bool {
         let since = self.gone_since(node).unwrap_or(0);
         let is_over = now_ns / 1_000_000 >= since.saturating_add(AWAY_MS);
@@ -323,14 +326,14 @@ impl Agreement {
         held.any(|one| !one.name.starts_with(NODES))
     }
 
-    /// Whether a node gives its guests away, as it wrote down.
+    /// Returns whether a node is drained, according to its record.
     pub fn has_drained(&self, node: &str) -> bool {
         let lease = self.leases.get(&lease_of_node(node));
         let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
         record.is_some_and(|record| record.drained)
     }
 
-    /// The nodes that are there, and those that are not.
+    /// Returns all nodes, each with whether it is available.
     pub fn nodes(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, bool> {
         let names = names(guests).into_iter();
         names
@@ -341,13 +344,13 @@ impl Agreement {
             .collect()
     }
 
-    /// The node on which a guest is, as the cluster knows it; empty: none.
+    /// Returns the node on which a guest runs, according to the cluster; empty: none.
     pub fn holder(&self, name: &str) -> &str {
         let lease = self.leases.get(&lease_of(name));
         lease.map_or("", |lease| lease.holder.as_str())
     }
 
-    /// What the nodes see, for the placement.
+    /// Returns the input of the placement: available nodes and guests that have to run.
     fn view(&self, guests: &Guests, now_ns: u64) -> View {
         let mut view = View::default();
         for name in names(guests) {
@@ -356,7 +359,7 @@ impl Agreement {
             }
             let lease = self.leases.get(&lease_of_node(&name));
             let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
-            // A node that has not said yet what it has takes none.
+            // A node that has not reported its capacity yet gets no guests.
             let Some(record) = record else {
                 continue;
             };
@@ -375,8 +378,9 @@ impl Agreement {
                 continue;
             }
             let holder = self.holder(name);
-            // What it has given up it does not have, even if the cluster still says so. What it had
-            // in an earlier life it gets back: nobody else asks for it.
+            // A guest that this node has given up does not run here, even if the cluster still
+            // reports this node as its holder. A lease that an earlier process of this node held
+            // is resumed: no other node requests it.
             let is_given_up = holder == self.me
                 && self.held(name, now_ns).is_none()
                 && (self.mine.has_given_up(name) || self.is(Defect::LeavesItsOwn));
@@ -392,7 +396,7 @@ impl Agreement {
                 prefers.retain(|node| *node == tied);
             }
             if prefers.contains(&record.to) {
-                // It has left: the node that takes it has what it left with.
+                // The guest has left: its target has the volumes and memory with which it left.
                 if !is_held && !self.is(Defect::TurnsBack) {
                     view.arrives.insert(name.clone(), record.to.clone());
                 }
@@ -412,7 +416,7 @@ impl Agreement {
         view
     }
 
-    /// Decides what is to become of each guest here, and what the cluster is to be told.
+    /// Decides about each guest on this node. Also returns the requests to the cluster.
     pub fn decide(
         &mut self,
         guests: &Guests,
@@ -439,12 +443,12 @@ impl Agreement {
             let one = self.decide_one(name, guest, guests, local, now_ns, &mut told);
             decided.insert(name.clone(), one);
         }
-        // It may still shut down at another node.
+        // A guest that became a template may still shut down on another node.
         let is_here = |name: &&String| locals.get(*name).is_some_and(|local| local.is_there);
         let templates = guests.templates.keys().filter(|name| !is_here(name));
         told.leases
             .extend(templates.map(|name| (lease_of(name), 0)));
-        // A guest whose section is gone leaves, and its lease stays until it has.
+        // The lease of a guest without a section is kept until the guest has left.
         for (name, local) in locals {
             if local.is_there && !guests.guests.contains_key(name) {
                 told.leases.push((lease_of(name), OWN));
@@ -483,7 +487,7 @@ impl Agreement {
             .collect()
     }
 
-    /// Writes what this node has, if the cluster has not got it.
+    /// Writes the record of this node if the cluster does not have the current one.
     fn say_what_there_is(&self, told: &mut Told, now_ns: u64) {
         let name = lease_of_node(&self.me);
         let Some(lease) = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns) else {
@@ -516,7 +520,7 @@ impl Agreement {
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
-        // Another node may have had it in between.
+        // Another node may have held the lease in between.
         let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
         let forgives = is_stale && !local.is_there && !self.is(Defect::NeverForgives);
         let is_stale = is_stale && !self.is(Defect::ContinuesStale);
@@ -535,10 +539,9 @@ impl Agreement {
         if wanted != record {
             told.records.push(Written::next(&lease, wanted.encode()));
         } else {
-            // The cluster has it.
             self.pending.remove(name);
         }
-        // The lease is given up once the guest has left and the record says where it goes.
+        // The lease is released only after the guest has left and the record names its target.
         let has_left = !local.is_there || local.has_moved || self.is(Defect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
         let rank = self.mine.rank(name, leaves);
@@ -560,7 +563,7 @@ impl Agreement {
         };
         Decided {
             wish,
-            // What is killed belongs to the epoch in which it ran.
+            // A killed process belongs to the epoch in which it ran.
             epoch: (wish != Wish::Kill).then_some(lease.epoch),
             uses_volumes: stays || local.is_there,
             forgives,
@@ -570,7 +573,7 @@ impl Agreement {
         }
     }
 
-    /// Why a guest that is not here waits for the fencing of a node, if it does.
+    /// Returns why a guest that is not here has to wait for the fencing of a node, if it does.
     fn fencing_of(
         &mut self,
         name: &str,
@@ -587,7 +590,7 @@ impl Agreement {
         }
     }
 
-    /// The node to which a guest of this one is to go.
+    /// Returns the node to which a guest of this node has to move.
     fn goes_to(&self, name: &str, wanted: &GuestRecord) -> Option<String> {
         if !wanted.stopped.is_empty() || wanted.failed.contains_key(&self.me) {
             return None;
@@ -599,7 +602,7 @@ impl Agreement {
         }
     }
 
-    /// What becomes of a guest whose lease this node does not hold.
+    /// Decides about a guest whose lease this node does not hold.
     fn not_held(
         &self,
         (name, guests): (&str, &Guests),
@@ -609,17 +612,17 @@ impl Agreement {
     ) -> Decided {
         let lease = self.leases.get(&lease_of(name));
         let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
-        // It was granted to another node since: what is here is a thing of the past.
+        // The lease was granted to another node since, so a process here is obsolete.
         let is_elsewhere =
             other.is_some_and(|lease| { local.epoch }.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
             false => Wish::Hold,
             true if self.is(Defect::RunsWithoutLease) => Wish::Run,
-            // What has moved ends by itself, and never runs.
+            // A migrated guest ends by itself and never runs again here.
             true if is_elsewhere && !local.has_moved && !self.is(Defect::ContinuesStale) => {
                 Wish::Kill
             }
-            // The right of the role before this one has not ended.
+            // The lease of the previous role has not expired yet.
             true if other.is_none() && self.mine.may_go_on(name, local, now_ns) => Wish::Hold,
             true => Wish::Freeze,
         };
@@ -649,7 +652,7 @@ impl Agreement {
         }
     }
 
-    /// How much this node wants the lease of a guest that it does not hold.
+    /// Returns the rank with which this node requests the lease of a guest that it does not hold.
     fn rank(&self, name: &str, local: &Local) -> u32 {
         let is_placed = self.is_place_of(name);
         let ordered = matches!(
@@ -659,23 +662,23 @@ impl Agreement {
                 ..
             })
         );
-        // What it had in an earlier life and is not to have: only its holder can say where it goes.
+        // The lease of an earlier process of this node: only its holder can write to which node
+        // the guest goes.
         let is_own = self.holder(name) == self.me
             && !self.mine.has_given_up(name)
             && !self.is(Defect::LeavesItsOwn);
         let wants = self.is_known && (is_placed || ordered || is_own);
-        // A role that has just begun does not give up what the one before it held. What is left of a
-        // guest that has moved holds nothing.
+        // A role that has just started keeps the leases of its predecessor. The remaining process
+        // of a migrated guest needs no lease.
         let is_left = local.is_there && !local.has_moved;
         if wants || is_left { OWN } else { 0 }
     }
 
-    /// What the record of a guest is to say.
     fn wanted(&self, name: &str, record: &GuestRecord, local: &Local, now_ns: u64) -> GuestRecord {
         let mut wanted = record.clone();
-        // It has come, or the node to which it was to go is away.
+        // The move is complete, or the target node is away.
         let is_away = self.is_away(&wanted.to, now_ns) && !self.is(Defect::KeepsTarget);
-        // One that did not end in order stays where it was.
+        // A guest whose disks were not closed in order stays on its node.
         let is_tied = local.left_open && self.has_open(record);
         if wanted.to == self.me || self.targets_gone.contains(name) || is_away || is_tied {
             wanted.to.clear();
@@ -694,7 +697,7 @@ impl Agreement {
             None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
-                    // As the record has it: the two are compared.
+                    // The reason is cut as in the record, because the two are compared.
                     wanted
                         .failed
                         .insert(self.me.clone(), crate::record::cut(why));
@@ -702,14 +705,13 @@ impl Agreement {
             }
         }
         if local.failed.is_none() && self.is_place_of(name) {
-            // It is tried again.
+            // The guest may be tried here again.
             wanted.failed.remove(&self.me);
         }
         wanted.up = local.is_up && wanted.stopped.is_empty();
         wanted
     }
 
-    /// Whether the placement has a guest on this node.
     fn is_place_of(&self, name: &str) -> bool {
         matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me)
     }
@@ -727,13 +729,13 @@ impl Agreement {
         match self.places.get(name) {
             Some(Place::On(node)) => *node == self.me,
             Some(Place::Down(_)) => false,
-            // An order to start that the record does not have yet.
+            // An order to start is pending that the record does not contain yet.
             None => true,
         }
     }
 
-    /// When a lease that is held ends, milliseconds: guests stand still then; or when a guest does
-    /// not wait for fencing any longer.
+    /// Returns the next time at which a held lease ends, so that guests are paused, or at which
+    /// another wait ends, such as that for fencing; milliseconds.
     pub fn deadline_ms(&self, now_ns: u64) -> Option<u64> {
         let held = self.leases.values().filter(|lease| lease.until_ns > now_ns);
         let ends = held.map(|lease| lease.until_ns.div_ceil(1_000_000));
@@ -745,7 +747,8 @@ impl Agreement {
     }
 }
 
-/// What is wanted of a guest whose lease this node holds; `stays`: it is placed here.
+/// Returns the desired state of a guest whose lease this node holds. `stays`: the guest is placed
+/// here.
 fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: bool) -> Wish {
     match (stays, local.is_there) {
         (false, _) => Wish::ShutDown {
@@ -757,7 +760,7 @@ fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: 
     }
 }
 
-/// What becomes of a guest without a section, or with that of a template.
+/// Decides about a guest that has no section, or that became a template.
 fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decided {
     let why = match guests.templates.contains_key(name) {
         true => "its section says `template yes` now, and a template never runs: it shuts down",
@@ -779,8 +782,8 @@ fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decide
     }
 }
 
-/// Ends a guest at once whose volume another user has had since the guest opened it: what the guest
-/// has in memory is of an older volume, and must not be written.
+/// Ends a guest at once if another user has opened its volume since the guest did: the guest's
+/// memory belongs to an older state of the volume and must not be written.
 fn end_superseded(decided: &mut Decided, volume: &str) {
     decided.wish = Wish::Kill;
     decided.epoch = None;
@@ -790,7 +793,6 @@ fn end_superseded(decided: &mut Decided, volume: &str) {
     );
 }
 
-/// The nodes that guests name.
 fn names(guests: &Guests) -> BTreeSet<String> {
     let named = guests.guests.values().flat_map(|guest| &guest.prefer);
     named.cloned().collect()

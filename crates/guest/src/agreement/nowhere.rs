@@ -1,18 +1,18 @@
-//! Guests that are to run and run on no node that responds.
+//! Guests that should run but run on no node that responds.
 
 use super::{Agreement, Local};
 use crate::config::Guests;
 use std::collections::BTreeMap;
 
-/// How long a guest may run nowhere while it starts or goes to another node, milliseconds.
+/// Time for which a guest may run nowhere while it starts or moves, milliseconds.
 pub const START_MS: u64 = 30_000;
 
-/// Since when guests run nowhere, milliseconds of the clock since boot.
+/// Time since which each guest runs nowhere, milliseconds of the clock since boot.
 #[derive(Debug, Default)]
 pub struct Nowhere(BTreeMap<String, u64>);
 
 impl Nowhere {
-    /// Sees which guests run nowhere, as far as this node knows.
+    /// Updates which guests run nowhere, as far as this node knows.
     pub fn see(
         &mut self,
         agreement: &Agreement,
@@ -28,7 +28,7 @@ impl Nowhere {
         self.0 = since.collect();
     }
 
-    /// Whether a guest that is to run has been on no node that responds for longer than a start takes.
+    /// Returns whether a guest has run nowhere for longer than a start takes.
     pub fn has(&self, name: &str, now: u64) -> bool {
         let since = self.0.get(name);
         since.is_some_and(|since| now.saturating_sub(*since) >= START_MS)
@@ -36,7 +36,7 @@ impl Nowhere {
 }
 
 impl Agreement {
-    /// Whether a guest is to run, and runs on no node that responds.
+    /// Returns whether a guest should run and runs on no node that responds.
     fn is_nowhere(&self, guests: &Guests, name: &str, local: Option<&Local>, now_ns: u64) -> bool {
         let is_here = local.is_some_and(|local| local.is_there || local.is_off);
         if is_here || self.is_stopped(guests, name) {
@@ -50,7 +50,7 @@ impl Agreement {
         if !self.is_known || is_elsewhere && self.is_there(holder, now_ns) {
             return false;
         }
-        // The guest for which it waits is reported itself.
+        // The guest for which this one waits is reported itself.
         let guest = guests.guests.get(name);
         guest.is_some_and(|guest| self.waits_for(guest, guests, now_ns).is_none())
     }

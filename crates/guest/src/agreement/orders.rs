@@ -1,14 +1,14 @@
-//! Orders of operators, until the cluster has them: which are taken, and which are of the past.
+//! Orders of operators until the cluster has recorded them: accepted and obsolete ones.
 
 use super::{Agreement, Defect, GuestRecord, Local, Order, Pending, lease_of};
 use crate::config::Guests;
 use part::role::KnownLease;
 
 impl Agreement {
-    /// Takes an order of an operator.
+    /// Accepts an order of an operator.
     ///
     /// # Errors
-    /// Why it cannot be carried out here, in words.
+    /// Reason why it cannot be carried out here, as text.
     pub fn order(
         &mut self,
         guests: &Guests,
@@ -69,7 +69,7 @@ impl Agreement {
         Ok(())
     }
 
-    /// Why a guest cannot be stopped or moved by this node, which does not hold its lease.
+    /// Returns why this node, which does not hold the lease, cannot stop or move a guest.
     fn not_mine(&self, name: &str, holder: &str, now_ns: u64) -> String {
         match holder {
             _ if self.is_alone(now_ns) => {
@@ -86,9 +86,9 @@ impl Agreement {
         }
     }
 
-    /// A move of a guest of this node begins, or has come to nothing (`to` is none). Where the cluster
-    /// has not got what an operator wants, that remains: the move may be an earlier wish, and a start
-    /// that was lost would leave the stop before it.
+    /// Records that a move of a guest of this node begins, or has failed (`to` is None). An
+    /// operator's order that the cluster has not recorded yet is kept: the move may belong to an
+    /// earlier order, and a lost start would leave the earlier stop in effect.
     ///
     /// # Errors
     /// As of [`Agreement::order`].
@@ -102,7 +102,7 @@ impl Agreement {
         let waits = self.pending.get(name).map(|pending| &pending.order);
         let is_operators = match (waits, to) {
             (Some(Order::Start | Order::Stop), _) => true,
-            // An operator wants it elsewhere meanwhile.
+            // An operator has ordered another target meanwhile.
             (Some(Order::Move(other)), Some(to)) => other != to,
             (Some(Order::Move(_) | Order::Stay) | None, _) => false,
         };
@@ -116,8 +116,9 @@ impl Agreement {
         self.order(guests, name, order, now_ns)
     }
 
-    /// This node holds the lease, perhaps after others. What was ordered here before another one had
-    /// it is of the past; and where a guest came to a node, its move has ended.
+    /// Updates the pending order because this node holds the lease, perhaps after other nodes. An
+    /// order from before another node held the lease is obsolete, and a guest that has come to a
+    /// node has completed its move.
     pub(super) fn resume(
         &mut self,
         name: &str,
@@ -140,8 +141,8 @@ impl Agreement {
         }
     }
 
-    /// Another node has the lease: an order that it has not got is not carried out later, when nobody
-    /// expects it any more.
+    /// Discards the pending order because another node holds the lease: carried out later, it
+    /// would surprise the operator.
     pub(super) fn forget(&mut self, name: &str, record: &GuestRecord) {
         self.targets_gone.remove(name);
         let holder = self.holder(name);
@@ -150,7 +151,7 @@ impl Agreement {
             .pending
             .get(name)
             .is_some_and(|pending| match pending.order {
-                // Where it still shuts down, the order to start waits for that.
+                // An order to start waits while the guest still shuts down.
                 Order::Start => record.stopped.is_empty(),
                 Order::Stop | Order::Move(_) | Order::Stay => true,
             });

@@ -1,5 +1,5 @@
-//! What is on this node now: a guest that is to leave it takes its room until it has left, and one
-//! that has been well for long forgives other nodes what they failed at.
+//! Current use of this node's capacity: a guest that has to leave uses it until it has left. Also,
+//! a guest that has been healthy here for long clears the recorded failures of other nodes.
 
 use super::copies::NO_COPY;
 use super::{Agreement, Defect, GuestRecord, Guests, Local};
@@ -7,23 +7,23 @@ use crate::life::WELL_AFTER_MS;
 use crate::placement::{self, Room, Unfit};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The guests of this node.
+/// Guests of this node.
 #[derive(Debug, Default)]
 pub(super) struct Here {
-    /// Those of which there is a QEMU that may still run.
+    /// Guests with a QEMU process that may still run.
     present: BTreeSet<String>,
-    /// The epoch in which each was here last.
+    /// Epoch in which each guest was here last.
     epochs: BTreeMap<String, u64>,
-    /// Since when each is well, milliseconds.
+    /// Time since which each guest is healthy, milliseconds.
     well_since: BTreeMap<String, u64>,
 }
 
-/// Why a guest has to wait.
+/// Reason why a guest has to wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
-    /// In words.
+    /// Reason as text.
     pub words: String,
-    /// What is in its way is about to leave.
+    /// The guest in the way is about to leave.
     pub passes: bool,
 }
 
@@ -39,7 +39,7 @@ impl Here {
             .collect();
     }
 
-    /// When the next guest has been well for long, milliseconds.
+    /// Returns the time at which the next guest has been healthy for long enough, milliseconds.
     pub(super) fn deadline_ms(&self, now_ms: u64) -> Option<u64> {
         let ends = self
             .well_since
@@ -50,11 +50,11 @@ impl Here {
 }
 
 impl Agreement {
-    /// Whether there is room on this node now for a guest that is to start, or to come; `coming`
-    /// are others that come.
+    /// Checks that this node has capacity now for a guest that has to start or to arrive.
+    /// `coming`: other arriving guests.
     ///
     /// # Errors
-    /// Why not.
+    /// Missing capacity, or a guest in the way.
     pub fn has_room_now<'c>(
         &'c self,
         guests: &Guests,
@@ -107,7 +107,7 @@ impl Agreement {
         })
     }
 
-    /// Why a guest that is to start here waits for another one, if it does.
+    /// Returns why a guest that has to start here waits for another one, if it does.
     pub(super) fn waits_here(
         &self,
         (name, guests): (&str, &Guests),
@@ -120,7 +120,7 @@ impl Agreement {
         after.or_else(|| room().map(|lack| lack.words))
     }
 
-    /// What a node that has a guest writes down of failures, here and elsewhere.
+    /// Updates the recorded failures of a guest, those of this node and of others.
     pub(super) fn see_failures(
         &mut self,
         of: (&str, &Guests),
@@ -132,10 +132,10 @@ impl Agreement {
         self.forgive_others(of.0, local, wanted, now_ns);
     }
 
-    /// Whether an operator may move a guest: nobody gives way to it.
+    /// Checks whether an operator may move a guest. No other guest gives way to it.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Reason why not, as text.
     pub fn suits(
         &self,
         guests: &Guests,
@@ -161,8 +161,8 @@ impl Agreement {
         })
     }
 
-    /// Whether a node may have a guest although it failed there: all others that may have it are
-    /// gone, and one of them has had it since.
+    /// Returns whether a node may run a guest although it failed there: all other nodes of the
+    /// guest are gone, and one of them has held its lease since.
     pub(super) fn tries_again(
         &self,
         (name, prefer): (&str, &[String]),
@@ -182,7 +182,7 @@ impl Agreement {
         is_last && lease.is_some_and(|lease| own.is_none_or(|own| lease.epoch > *own))
     }
 
-    /// A guest that this node has had well for long failed elsewhere a long time ago.
+    /// Clears the failures of other nodes once the guest has been healthy here for long.
     fn forgive_others(&mut self, name: &str, local: &Local, wanted: &mut GuestRecord, now_ns: u64) {
         let now_ms = now_ns / 1_000_000;
         if !local.is_up || wanted.failed.is_empty() {

@@ -24,14 +24,15 @@ const SEEDS: u64 = 15;
 const DEFECT_SEEDS: u64 = 200;
 const NODES: [&str; 2] = ["alpha", "beta"];
 const GUESTS: [&str; 3] = ["mail", "shop", "web"];
-/// One round, milliseconds.
+/// Duration of a round, milliseconds.
 const ROUND_MS: u64 = 100;
-/// How long a renewal is good for its holder, and until the lease is granted to another node.
+/// Validity of a renewal for its holder, and time until the lease may be granted to another node,
+/// milliseconds.
 const USABLE_MS: u64 = 4_375;
 const QUARANTINE_MS: u64 = 5_625;
-/// How long a request is remembered.
+/// Time for which a request is remembered, milliseconds.
 const WISH_MS: u64 = 2_000;
-/// How soon a record is sent again.
+/// Interval at which a record is sent again, milliseconds.
 const RECORD_AGAIN_MS: u64 = 500;
 const PHASES: u64 = 4;
 const CHAOS_ROUNDS: u64 = 250;
@@ -44,11 +45,11 @@ const REST_ROUNDS: u64 = 150;
 struct Lease {
     epoch: u64,
     holder: Option<usize>,
-    /// When it may be granted to another node than its holder.
+    /// Time at which the lease may be granted to another node than its holder.
     free_at: u64,
     number: u64,
     record: Vec<u8>,
-    /// Who asked for it in vain, with which rank, and when.
+    /// Last denied request: node, rank and time.
     wish: Option<(usize, u32, u64)>,
 }
 
@@ -71,13 +72,12 @@ struct Machine {
     qemu: Option<Qemu>,
     /// Failures since one was written down.
     failures: u32,
-    /// Its QEMU did not end in order.
+    /// QEMU did not end in order.
     left_open: bool,
     uses_volumes: bool,
     has_volumes: bool,
 }
 
-/// A node.
 #[derive(Debug, Default)]
 struct Seat {
     is_powered: bool,
@@ -98,7 +98,7 @@ struct Seat {
     copies: copies::Copies,
 }
 
-/// What may be expected of a guest.
+/// Expected state of a guest.
 #[derive(Debug, Default)]
 struct Expected {
     may_stop: bool,
@@ -369,7 +369,7 @@ impl World {
         Ok(())
     }
 
-    /// What the role does in a turn.
+    /// Simulates a turn of the role.
     fn role(&mut self, at: usize) -> Result<(), String> {
         let now_ns = self.now * 1_000_000;
         let known = self.known(at);
@@ -490,7 +490,7 @@ impl World {
         Ok(())
     }
 
-    /// A record is on its way, and may be lost.
+    /// A record is in flight and may be lost.
     fn write(&mut self, at: usize, written: Written) -> Result<(), String> {
         let seat = &mut self.seats[at];
         let name = written.name.clone();
@@ -700,7 +700,7 @@ impl World {
         self.note(format!("{order:?} {name} at {}: {done:?}", NODES[at]));
     }
 
-    /// One node may remain as it is; the other has all that it needs.
+    /// Ends all faults, except that one node may stay as it is.
     fn calm(&mut self) {
         let well = self.random.index(2);
         self.power_on(well);

@@ -1,4 +1,4 @@
-//! Why a guest is where it is, or does not run.
+//! Reasons for the location and state of guests, as text.
 
 use super::{Agreement, GuestRecord};
 use crate::config::{Guest, Guests};
@@ -6,12 +6,12 @@ use crate::life::Shown;
 use crate::placement::Place;
 
 impl Agreement {
-    /// Whether this node holds nothing at all, its own lease included.
+    /// Returns whether this node holds no lease at all, not even its own.
     pub(super) fn is_alone(&self, now_ns: u64) -> bool {
         self.leases.values().all(|lease| lease.until_ns <= now_ns)
     }
 
-    /// Why a guest does not run, in words.
+    /// Returns why a guest does not run, as text.
     pub(super) fn why(&self, name: &str, record: &GuestRecord, now_ns: u64) -> String {
         if !record.stopped.is_empty() {
             return format!(
@@ -41,17 +41,18 @@ impl Agreement {
         }
     }
 
-    /// Whether no node can have a guest that is to run, and waiting does not help.
+    /// Returns whether no node can run a guest that should run, and waiting does not help.
     pub fn is_unplaced(&self, name: &str) -> bool {
         let is_wanted = self.record_of(name).stopped.is_empty();
         is_wanted && matches!(self.places.get(name), Some(Place::Down(why)) if why.lasts())
     }
 
-    /// The guest for which another one waits. What a node wrote down that is gone does not count.
+    /// Returns the guest for which another one waits. The record of a node that is gone does not
+    /// count.
     pub(super) fn waits_for(&self, guest: &Guest, guests: &Guests, now_ns: u64) -> Option<String> {
         let missing = guest.order.after.iter().find(|other| {
             let record = self.record_of(other);
-            // One that is not to run is waited for by nobody.
+            // No guest waits for one that should not run.
             let is_wanted = guests.guests.contains_key(*other) && record.stopped.is_empty();
             let can = matches!(self.places.get(*other), Some(Place::On(_)));
             let is_up = record.up && self.is_there(self.holder(other), now_ns);
@@ -60,13 +61,13 @@ impl Agreement {
         Some(format!("it starts after {missing}, which is not up yet"))
     }
 
-    /// The nodes at which a guest failed too often, each with the reason.
+    /// Returns the nodes on which a guest failed too often, with the reasons.
     pub fn failures(&self, name: &str) -> Vec<String> {
         let failed = self.record_of(name).failed.into_iter();
         failed.map(|(node, why)| format!("{node}: {why}")).collect()
     }
 
-    /// How a guest is that is on no node, as all nodes know it. None: they do not.
+    /// Returns the status of a guest that runs on no node, as all nodes know it. None: unknown.
     pub fn rests(&self, guests: &Guests, name: &str) -> Option<Shown> {
         let record = self.record_of(name);
         let prefer = guests
@@ -82,7 +83,7 @@ impl Agreement {
         }
     }
 
-    /// The node to which a guest was to go, where that comes to nothing now.
+    /// Returns the target node of a guest's move that has just failed.
     pub(super) fn not_taken_by(
         &self,
         name: &str,
@@ -95,10 +96,10 @@ impl Agreement {
     }
 }
 
-/// Why a guest is stopped that nobody stopped.
+/// Reason recorded for a guest that shut down without an order.
 pub(super) const BY_ITSELF: &str = "it shut down by itself";
 
-/// What a guest that is placed here waits for first.
+/// Returns what a guest placed here waits for first.
 pub(super) fn not_ready(has_volumes: bool, is_open: bool) -> Option<String> {
     let words = match (has_volumes, is_open) {
         (false, _) => "its volumes are not here yet",

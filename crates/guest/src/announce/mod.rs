@@ -1,9 +1,11 @@
-//! Announcements: when a guest begins to run here, its network learns where its addresses are.
+//! Announcements of guests: when a guest starts to run here, the network learns the location of
+//! its addresses.
 //!
-//! As QEMU's `announce_self` does (`net/announce.c`), several times, with pauses that grow. QEMU
-//! knows no addresses of a guest; where the file has them, hosts learn of them, too: by gratuitous ARP
-//! (RFC 5227, section 2.3; the request, and the reply for hosts that take only those) and unsolicited
-//! neighbour advertisements (RFC 4861, section 7.2.6). Switches learn from any of the frames.
+//! Announcements are repeated with growing delays, as QEMU's `announce_self` does
+//! (`net/announce.c`). QEMU does not know the IP addresses of a guest. If the configuration has
+//! them, hosts learn them, too: by gratuitous ARP (RFC 5227, section 2.3; the request, and the
+//! reply for hosts that accept only replies) and by unsolicited neighbour advertisements (RFC
+//! 4861, section 7.2.6). Switches learn the port from any of the frames.
 
 mod wire;
 
@@ -11,16 +13,16 @@ use crate::config::Nic;
 use protocol::vrrp::neighbour::{BROADCAST, announce, gratuitous_reply};
 use std::net::IpAddr;
 
-/// The pauses between rounds, milliseconds: those of QEMU.
+/// Delays between rounds as in QEMU, milliseconds.
 const PAUSES_MS: [u64; 4] = [50, 150, 250, 350];
-/// A guest that stood still for so long announces itself, milliseconds.
+/// Pause after which a guest is announced again, milliseconds.
 const MOMENT_MS: u64 = 1_000;
-/// The type of RARP in an Ethernet header (RFC 903).
+/// EtherType of RARP (RFC 903).
 const ETHERTYPE_RARP: u16 = 0x8035;
-/// The shortest frame of Ethernet, without its checksum.
+/// Minimum length of an Ethernet frame without its checksum, bytes.
 const FRAME_BYTES_MIN: usize = 60;
 
-/// The frames that announce a network card.
+/// Returns the frames that announce a network card.
 pub fn frames(nic: &Nic) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for address in &nic.addresses {
@@ -38,7 +40,8 @@ pub fn frames(nic: &Nic) -> Vec<Vec<u8>> {
     frames
 }
 
-/// A request of RARP (RFC 903) for the own address, which nobody answers: it shows where the card is.
+/// Returns a RARP request (RFC 903) for the card's own address. Nobody answers, but switches learn
+/// the port of the card.
 fn rarp(mac: [u8; 6]) -> Vec<u8> {
     let mut frame = [BROADCAST, mac].concat();
     frame.extend(ETHERTYPE_RARP.to_be_bytes());
@@ -51,27 +54,27 @@ fn rarp(mac: [u8; 6]) -> Vec<u8> {
     frame
 }
 
-/// When a guest is announced. A value.
+/// Schedule of the announcements of a guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rounds {
-    /// Since when it stands still; None: it runs, or nothing is known.
+    /// Time since which the guest is paused; None: the guest runs, or its state is unknown.
     still_since: Option<u64>,
-    /// It was started, or arrives.
+    /// The guest was started, or is migrated here.
     is_new: bool,
-    /// The next round: its number and when it is, milliseconds.
+    /// Number and time of the next round, milliseconds.
     next: Option<(usize, u64)>,
 }
 
 impl Rounds {
-    /// A guest was started, or comes from another node: it is announced once it runs.
+    /// Schedules announcements for a guest that was started or migrated here, once it runs.
     pub fn begin(&mut self) {
         self.is_new = true;
     }
 
-    /// Returns whether the guest is to be announced now.
+    /// Returns whether the guest has to be announced now.
     pub fn turn(&mut self, runs: bool, now: u64) -> bool {
         if !runs {
-            // It may run elsewhere.
+            // The guest may run elsewhere.
             self.next = None;
             self.still_since.get_or_insert(now);
             return false;
@@ -89,16 +92,16 @@ impl Rounds {
         true
     }
 
-    /// When the next round is, milliseconds.
+    /// Returns the time of the next round, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         self.next.map(|(_, at)| at)
     }
 }
 
-/// Announces cards on their bridges.
+/// Sends announcements of the cards on their bridges.
 ///
 /// # Errors
-/// Why a card was not announced, in words, after all were tried.
+/// Reason why a card was not announced, after all were tried.
 pub fn send(nics: &[Nic]) -> Result<(), String> {
     let mut result = Ok(());
     for nic in nics {
@@ -112,7 +115,7 @@ pub fn send(nics: &[Nic]) -> Result<(), String> {
     result
 }
 
-/// The number of an interface; zero: there is none of this name.
+/// Returns the index of an interface; zero: no interface of this name.
 pub fn interface(name: &str) -> u32 {
     wire::index(name).unwrap_or_default()
 }
@@ -176,7 +179,7 @@ mod tests {
         assert_eq!(frames(&nic(&["192.0.2.25", "2001:db8::25"])).len(), 3);
     }
 
-    /// When announcements are sent, if the role wakes at each deadline and at these times.
+    /// Returns the times of announcements if the role wakes at each deadline and at these times.
     fn sent(rounds: &mut Rounds, events: &[(u64, bool)]) -> Vec<u64> {
         let mut sent = Vec::new();
         for (at, (now, runs)) in events.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Frames on a bridge (packet(7)).
+//! Sending of Ethernet frames on a bridge (packet(7)).
 
 use rustix::net::{
     AddressFamily, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, socket_with,
@@ -6,7 +6,7 @@ use rustix::net::{
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// A socket that gets nothing: of no protocol, and bound to nothing.
+/// Opens a packet socket that receives nothing, since it has no protocol and is not bound.
 fn open() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(
@@ -17,7 +17,7 @@ fn open() -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Sends whole frames from an interface. It never waits.
+/// Sends complete frames on an interface without blocking.
 ///
 /// # Errors
 /// The system's: there is no such interface, it is down, or its queue is full.
@@ -29,7 +29,7 @@ pub(super) fn send(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
         .try_for_each(|frame| send_one(socket.as_fd(), index, frame))
 }
 
-/// The number of an interface.
+/// Returns the index of an interface.
 pub(super) fn index(interface: &str) -> io::Result<u32> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;

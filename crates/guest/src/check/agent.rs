@@ -1,40 +1,40 @@
-//! A conversation with QEMU's guest agent (QEMU manual, "QEMU Guest Agent Protocol Reference") as a
-//! value: bytes that came lead to bytes that are to be sent, or to the end.
+//! Conversation with the QEMU guest agent (QEMU manual, "QEMU Guest Agent Protocol Reference"),
+//! without I/O: received bytes lead to bytes to be sent, or to the end.
 //!
-//! The channel may still have the replies to commands of others. So `guest-sync` comes first, with a
-//! number: what is before its reply is of no meaning.
+//! The channel may still contain replies to the commands of other clients. The conversation
+//! therefore starts with a numbered `guest-sync`, and everything before its reply is ignored.
 
 use serde_json::{Value, json};
 
-/// Bytes of all replies at most.
+/// Maximum length of all replies, bytes.
 const BYTES_MAX: usize = 64 << 10;
 
-/// The next step.
+/// Next step of the conversation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// More bytes have to come.
+    /// Wait for more bytes.
     Wait,
-    /// These bytes are to be sent.
+    /// Send these bytes.
     Send(Vec<u8>),
-    /// The agent works.
+    /// The command succeeded.
     Well,
-    /// It does not, and why.
+    /// The command failed, with the reason.
     Failed(String),
 }
 
-/// What the agent is asked to do.
+/// Command to the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Nothing: whether it responds.
+    /// Check that the agent responds.
     Ping,
     /// Flush and freeze all file systems of the guest.
     Freeze,
-    /// Let them go on.
+    /// Thaw all file systems of the guest.
     Thaw,
 }
 
 impl Command {
-    /// The name in the agent's protocol.
+    /// Returns the name of the command in the agent's protocol.
     fn word(self) -> &'static str {
         match self {
             Command::Ping => "guest-ping",
@@ -44,7 +44,7 @@ impl Command {
     }
 }
 
-/// The conversation.
+/// Conversation for one command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conversation {
     command: Command,
@@ -55,7 +55,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// Begins, with a number that no conversation before had. Returns what is to be sent.
+    /// Starts a conversation. `number` must be unique. Returns the bytes to be sent.
     pub fn begin(command: Command, number: u64) -> (Conversation, Vec<u8>) {
         let conversation = Conversation {
             command,
@@ -68,12 +68,12 @@ impl Conversation {
         (conversation, line(&command))
     }
 
-    /// Whether the agent has responded, so that the command was sent.
+    /// Returns whether the agent has responded to `guest-sync`, so that the command was sent.
     pub fn is_synced(&self) -> bool {
         self.is_synced
     }
 
-    /// Takes bytes that came.
+    /// Handles received bytes.
     pub fn take(&mut self, bytes: &[u8]) -> Step {
         self.count = self.count.saturating_add(bytes.len());
         if self.count > BYTES_MAX {
@@ -96,7 +96,7 @@ impl Conversation {
 
     fn read(&mut self) -> Step {
         let begun = std::mem::take(&mut self.begun);
-        // What cannot be read is the rest of another conversation.
+        // A line that cannot be parsed is the rest of another conversation.
         let Ok(reply) = serde_json::from_slice::<Value>(&begun) else {
             return Step::Wait;
         };
@@ -114,7 +114,7 @@ impl Conversation {
             (Some(_), _) => Step::Well,
             (None, Some(words)) => {
                 let words: String = words.chars().take(120).collect();
-                // It is a guest's word, and goes to the log.
+                // The guest controls this text, and it is written to the log.
                 let words = language::render::visible(&words);
                 let command = self.command.word();
                 Step::Failed(format!("the guest agent refused `{command}`: {words}"))

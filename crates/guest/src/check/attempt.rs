@@ -1,4 +1,4 @@
-//! One check that is under way: a socket that never waits, in the role's set.
+//! Attempt of a health check: a non-blocking socket in the role's epoll set.
 
 use super::agent::{Command, Conversation, Step};
 use super::echo::Echo;
@@ -16,21 +16,21 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Bytes that are read at a time.
+/// Maximum number of bytes of one read.
 const PIECE_BYTES: usize = 4 << 10;
-/// Pieces or packets that are read in one turn.
+/// Maximum number of reads in one turn.
 const PIECES_MAX: usize = 32;
 
-/// Where the guest is to be found.
+/// Location of the guest's agent and network.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// The socket of its agent.
+    /// Path of the guest agent's socket.
     pub agent: &'a Path,
-    /// The bridge of its first card, for link-local addresses; empty: it has none.
+    /// Bridge of the guest's first card, for link-local addresses; empty: no card.
     pub bridge: &'a str,
 }
 
-/// The check.
+/// Attempt in progress.
 #[derive(Debug)]
 pub struct Attempt {
     socket: OwnedFd,
@@ -39,19 +39,19 @@ pub struct Attempt {
 
 #[derive(Debug)]
 enum Kind {
-    /// It connects.
+    /// TCP connection attempt.
     Tcp,
-    /// A request was sent. `is_raw`: packets of IPv4 come with their header.
+    /// ICMP echo request. `is_raw`: IPv4 packets are received with their header.
     Ping { echo: Echo, is_raw: bool },
-    /// It converses.
+    /// Conversation with the guest agent.
     Agent(Conversation),
 }
 
 impl Attempt {
-    /// Begins. `number`: that of no check a moment before.
+    /// Starts an attempt. `number` differs from those of recent checks.
     ///
     /// # Errors
-    /// Why it has failed already, in words.
+    /// Reason of an immediate failure, as text.
     pub fn begin(probe: &Probe, target: Target<'_>, number: u64) -> Result<Attempt, String> {
         match probe {
             Probe::Tcp { at, port } => tcp(address(*at, *port, target)),
@@ -60,10 +60,11 @@ impl Attempt {
         }
     }
 
-    /// Begins to ask the guest agent behind a socket. `number`: that of no conversation before.
+    /// Starts a command of the guest agent at a socket. `number` must be unique among
+    /// conversations.
     ///
     /// # Errors
-    /// Why it has failed already, in words.
+    /// Reason of an immediate failure, as text.
     pub fn agent(path: &Path, command: Command, number: u64) -> Result<Attempt, String> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
@@ -85,12 +86,13 @@ impl Attempt {
         })
     }
 
-    /// Whether the guest agent has responded: its command may take effect from now on.
+    /// Returns whether the guest agent has responded, so that its command may take effect from now
+    /// on.
     pub fn is_synced(&self) -> bool {
         matches!(&self.kind, Kind::Agent(conversation) if conversation.is_synced())
     }
 
-    /// Looks at what came. Returns the result once there is one.
+    /// Reads what has arrived. Returns the result once there is one.
     pub fn look(&mut self) -> Option<Result<(), String>> {
         match &mut self.kind {
             Kind::Tcp => is_connected(self.socket.as_fd()),
@@ -99,7 +101,7 @@ impl Attempt {
         }
     }
 
-    /// What wakes the role.
+    /// Returns the socket and the events to wait for.
     pub fn watched(&self) -> (BorrowedFd<'_>, EventFlags) {
         let flags = match self.kind {
             Kind::Tcp => EventFlags::OUT,
@@ -132,7 +134,7 @@ fn socket_of(
     socket_with(family, kind, flags, protocol)
 }
 
-/// What the system reports, as a reason.
+/// Returns the reason for an error number.
 fn reason(errno: Errno) -> String {
     match errno {
         Errno::CONNREFUSED => "connection refused".to_owned(),
@@ -169,8 +171,8 @@ fn is_connected(socket: BorrowedFd<'_>) -> Option<Result<(), String>> {
     })
 }
 
-/// The kernel gives datagram sockets of ICMP to the groups of `ping_group_range` only; for a raw one
-/// it wants CAP_NET_RAW, which the role has.
+/// Sends an echo request. The kernel gives ICMP datagram sockets only to the groups of
+/// `ping_group_range`. A raw socket needs CAP_NET_RAW, which the role has.
 fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
     let is_ipv6 = address.is_ipv6();
     let protocol = Some(match is_ipv6 {
@@ -185,9 +187,9 @@ fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
             (raw, true)
         }
     };
-    // Connected: only packets of this source come, and errors of its network.
+    // A connected socket receives only packets of this source, and errors of its network.
     connect(&socket, &address).map_err(reason)?;
-    // The upper half of the number, mixed with the process: two roles differ.
+    // The process ID is mixed in so that two roles use different identifiers.
     let id = (number >> 16) as u16 ^ std::process::id() as u16;
     let echo = Echo {
         is_ipv6,
@@ -222,7 +224,7 @@ fn hear_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Result<
     None
 }
 
-/// Sends some bytes to a socket that has room for them.
+/// Sends a few bytes to a socket that should have room for them.
 fn say(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), String> {
     match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         Ok(count) if count == bytes.len() => Ok(()),

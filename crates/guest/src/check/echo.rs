@@ -1,27 +1,28 @@
-//! Echo requests and replies as bytes: ICMP (RFC 792) and ICMPv6 (RFC 4443, section 4).
+//! Encoding of echo requests and decoding of replies: ICMP (RFC 792) and ICMPv6 (RFC 4443, section
+//! 4).
 
-/// The type of an echo request of ICMP, and of its reply.
+/// Types of an ICMP echo request and of its reply.
 const REQUEST: u8 = 8;
 const REPLY: u8 = 0;
-/// The type of an echo request of ICMPv6, and of its reply.
+/// Types of an ICMPv6 echo request and of its reply.
 const REQUEST_6: u8 = 128;
 const REPLY_6: u8 = 129;
-/// The data of a request, which its reply repeats.
+/// Payload of a request, which its reply repeats.
 const DATA: [u8; 8] = *b"evenkeel";
 
-/// What a reply has to match.
+/// Echo request that a reply has to match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Echo {
-    /// ICMPv6 in place of ICMP.
+    /// Selects ICMPv6 instead of ICMP.
     pub is_ipv6: bool,
-    /// The identifier; None: the kernel chooses one, and delivers only replies that have it.
+    /// Identifier; None: the kernel chooses one, and delivers only replies with it.
     pub id: Option<u16>,
-    /// The sequence number.
+    /// Sequence number of the request.
     pub sequence: u16,
 }
 
 impl Echo {
-    /// Returns the request, without an IP header. The checksum of ICMPv6 is the kernel's.
+    /// Returns the request without an IP header. The kernel fills in the ICMPv6 checksum.
     pub fn request(&self) -> Vec<u8> {
         let kind = if self.is_ipv6 { REQUEST_6 } else { REQUEST };
         let mut bytes = vec![kind, 0, 0, 0];
@@ -35,8 +36,8 @@ impl Echo {
         bytes
     }
 
-    /// Whether these bytes are the reply. `has_header`: they begin with an IPv4 header, as those of
-    /// a raw socket do.
+    /// Returns whether these bytes are the reply. `has_header`: they begin with an IPv4 header, as
+    /// those of a raw socket do.
     pub fn is_reply(&self, bytes: &[u8], has_header: bool) -> bool {
         let bytes = match has_header && !self.is_ipv6 {
             true => {
@@ -58,7 +59,7 @@ impl Echo {
     }
 }
 
-/// The Internet checksum (RFC 1071).
+/// Returns the Internet checksum (RFC 1071).
 pub fn checksum(bytes: &[u8]) -> u16 {
     let pairs = bytes.chunks(2);
     let words = pairs.map(|pair| {

@@ -1,40 +1,39 @@
-//! Whether a guest works, counted from the results of its checks. A value: it does no I/O and reads
-//! no clock. All times are milliseconds of one clock.
+//! Health of a guest, counted from the results of its checks. The module does no I/O and reads no
+//! clock. All times are milliseconds of one clock.
 //!
-//! `rise` and `fall` are HAProxy's: successes in a row until a guest that does not work does, and
-//! failures in a row until one that works does not. A result of the other kind begins the count
-//! anew.
+//! `rise` and `fall` have the meaning of HAProxy: successes in a row until a guest that is down is
+//! up, and failures in a row until one that is up is down. An opposite result restarts the count.
 
 use crate::config::Check;
 
-/// How a guest is, by its check.
+/// Health of a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// It runs since a short time, and neither `rise` nor `fall` was reached.
+    /// The guest was started recently, and neither `rise` nor `fall` was reached.
     Starting,
-    /// It works.
+    /// The guest is healthy.
     Up,
-    /// It does not work.
+    /// The guest is unhealthy.
     Down,
 }
 
-/// The numbers of a check.
+/// Intervals and thresholds of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
-    /// The time from the begin of a check to that of the next one, milliseconds.
+    /// Interval from the start of a check to the start of the next one, milliseconds.
     pub inter_ms: u64,
-    /// How long a response may take, milliseconds.
+    /// Timeout of a response, milliseconds.
     pub timeout_ms: u64,
-    /// Successes in a row until it works.
+    /// Successes in a row until the guest is up.
     pub rise: u32,
-    /// Failures in a row until it does not.
+    /// Failures in a row until the guest is down.
     pub fall: u32,
-    /// How long after its start failures do not count, milliseconds.
+    /// Time after the start during which failures do not count, milliseconds.
     pub grace_ms: u64,
 }
 
 impl Pace {
-    /// The numbers of a line `check`.
+    /// Returns the values of a line `check`.
     pub fn of(check: &Check) -> Pace {
         Pace {
             inter_ms: check.inter_ms,
@@ -46,31 +45,31 @@ impl Pace {
     }
 }
 
-/// The count.
+/// Counters and state of the checks of one guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Health {
     pace: Pace,
     state: State,
     /// Successes in a row.
     good: u32,
-    /// Failures in a row that count.
+    /// Failures in a row, without those of the grace period.
     bad: u32,
-    /// Since when it runs.
+    /// Start time of the guest.
     started: u64,
-    /// Since when the state is what it is.
+    /// Time of the last change of the state.
     since: u64,
-    /// How long it worked, once it does not.
+    /// Time for which the guest was up before it went down.
     well_ms: u64,
-    /// When the next check begins.
+    /// Start time of the next check.
     next: u64,
-    /// When the one that is under way has failed.
+    /// Deadline of the running check.
     expires: Option<u64>,
-    /// Why the last check failed; empty: it did not.
+    /// Reason of the last failed check; empty: the last check succeeded.
     why: String,
 }
 
 impl Health {
-    /// Of a guest that begins to run now.
+    /// Creates the health of a guest that starts to run now.
     pub fn new(pace: Pace, now: u64) -> Health {
         Health {
             pace,
@@ -86,32 +85,32 @@ impl Health {
         }
     }
 
-    /// Goes over to other numbers. What was counted stays.
+    /// Applies other intervals and thresholds. The counters are kept.
     pub fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
-    /// How the guest is.
+    /// Returns the state of the guest.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Since when, milliseconds.
+    /// Returns the time of the last change of the state, milliseconds.
     pub fn since(&self) -> u64 {
         self.since
     }
 
-    /// Why the last check failed; empty: it did not, or there was none.
+    /// Returns the reason of the last failed check; empty: it succeeded, or there was none.
     pub fn why(&self) -> &str {
         &self.why
     }
 
-    /// How long the guest worked before it did not, milliseconds; zero: never.
+    /// Returns for how long the guest was up before it went down, milliseconds; zero: never.
     pub fn well_ms(&self) -> u64 {
         self.well_ms
     }
 
-    /// Returns whether a check is to begin. It counts as begun then.
+    /// Starts a check if one is due, and returns whether it did.
     pub fn begins(&mut self, now: u64) -> bool {
         let is_due = self.expires.is_none() && now >= self.next;
         if is_due {
@@ -121,20 +120,19 @@ impl Health {
         is_due
     }
 
-    /// Returns whether the check that is under way has had its time.
+    /// Returns whether the running check has reached its timeout.
     pub fn is_late(&self, now: u64) -> bool {
         self.expires.is_some_and(|at| now >= at)
     }
 
-    /// The check that is under way is given up: the guest stands still. The next one begins when it
-    /// runs again.
+    /// Abandons the running check, because the guest is paused. The next check starts when the
+    /// guest runs again.
     pub fn give_up(&mut self) {
         self.expires = None;
         (self.good, self.bad) = (0, 0);
     }
 
-    /// Takes the result of the check that is under way. Returns whether the state is another one
-    /// now.
+    /// Applies the result of the running check. Returns whether the state has changed.
     pub fn hear(&mut self, result: Result<(), String>, now: u64) -> bool {
         if self.expires.take().is_none() {
             return false;
@@ -176,7 +174,8 @@ impl Health {
         }
     }
 
-    /// When [`Health::begins`] or [`Health::is_late`] may be true, milliseconds.
+    /// Returns the next time at which [`Health::begins`] or [`Health::is_late`] may be true,
+    /// milliseconds.
     pub fn deadline(&self) -> u64 {
         self.expires.unwrap_or(self.next)
     }
@@ -195,8 +194,8 @@ mod tests {
         grace_ms: 10_000,
     };
 
-    /// Lets checks have these results, one each `inter`: `+` succeeds, `-` fails. Returns the states
-    /// as letters.
+    /// Applies these results, one per `inter`: `+` succeeds, `-` fails. Returns the states as
+    /// letters.
     fn states(health: &mut Health, now: &mut u64, results: &str) -> String {
         let state = |result: char| {
             assert!(health.begins(*now), "not due at {now}");
@@ -222,13 +221,13 @@ mod tests {
             (0, "++", "su"),
             (0, "+-++", "sssu"),
             (0, "---", "ssd"),
-            // A success begins the count of failures anew, and the reverse.
+            // A success restarts the count of failures, and the reverse.
             (0, "--+---", "sssssd"),
             (0, "+-+--+---", "ssssssssd"),
             (0, "++--+--+---", "suuuuuuuuud"),
             (0, "---+-++", "ssddddu"),
             (0, "---++---", "ssdduuud"),
-            // Those at 0, 2, 4, 6, and 8 s do not count.
+            // Failures at 0, 2, 4, 6, and 8 s are within the grace period.
             (10_000, "--------", "sssssssd"),
             (10_000, "++------", "suuuuuud"),
             (10_000, "+-+-+-++", "sssssssu"),
@@ -253,7 +252,7 @@ mod tests {
         assert!(!health.hear(Err("no response".to_owned()), 6_000));
         assert_eq!(health.why(), "no response");
         assert!(health.begins(6_000));
-        // A result that nobody waits for is none.
+        // A result without a running check is ignored.
         health.give_up();
         assert!(!health.hear(Ok(()), 6_001) && !health.is_late(20_000));
     }
@@ -274,7 +273,8 @@ mod tests {
         assert_eq!(health.well_ms(), 6 * PACE.inter_ms);
     }
 
-    /// The meaning of `rise` and `fall` without counters: what the last results were.
+    /// Computes the state without counters, from the whole history: a reference for `rise` and
+    /// `fall`.
     fn by_history(pace: Pace, history: &[(u64, bool)]) -> State {
         let mut state = State::Starting;
         for at in 0..history.len() {

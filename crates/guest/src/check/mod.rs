@@ -1,7 +1,8 @@
-//! The check of a guest (line `check`): whether what runs works.
+//! Health check of a guest (line `check`): finds out whether a running guest is healthy.
 //!
-//! [`health`] counts, [`attempt`] tries; [`echo`] and [`agent`] are the bytes of ICMP and of QEMU's
-//! guest agent as values. A [`Checker`] joins them, on the role's one thread.
+//! [`health`] counts results and [`attempt`] makes attempts. [`echo`] and [`agent`] encode and
+//! decode ICMP and the guest agent's protocol without I/O. A [`Checker`] joins them on the role's
+//! only thread.
 
 pub mod agent;
 pub mod attempt;
@@ -16,32 +17,32 @@ use health::{Health, Pace, State};
 use rustix::event::epoll::EventFlags;
 use std::os::fd::BorrowedFd;
 
-/// The checks of a guest on this node.
+/// Health check of a guest on this node.
 #[derive(Debug)]
 pub struct Checker {
     check: Check,
     health: Health,
     attempt: Option<Attempt>,
-    /// The process that is checked; zero: none was seen.
+    /// Process ID of the checked QEMU; zero: none was seen.
     process: i32,
-    /// The number of the last attempt.
+    /// Number of the last attempt.
     number: u64,
 }
 
-/// What a turn came to.
+/// Result of a turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Turn {
-    /// Nothing.
+    /// The state has not changed.
     Nothing,
-    /// The guest works now.
+    /// The guest is healthy now.
     Up,
-    /// It does not any more, and why.
+    /// The guest is unhealthy now, with the reason.
     Down(String),
 }
 
 impl Checker {
-    /// Of a guest of which nothing is known. `now`: milliseconds, also the seed of the numbers of
-    /// attempts.
+    /// Creates the check of a guest of unknown state. `now`: milliseconds, also the seed for the
+    /// numbers of attempts.
     pub fn new(check: &Check, now: u64) -> Checker {
         Checker {
             check: check.clone(),
@@ -52,7 +53,7 @@ impl Checker {
         }
     }
 
-    /// The line is another one. Another probe restarts the check.
+    /// Applies a changed line `check`. Another probe restarts the check.
     pub fn set(&mut self, check: &Check, now: u64) {
         if self.check.probe != check.probe {
             *self = Checker {
@@ -66,33 +67,34 @@ impl Checker {
         }
     }
 
-    /// The guest has been started: its time to start begins.
+    /// Restarts the check, including the grace period, because the guest was started.
     pub fn restart(&mut self, now: u64) {
         self.attempt = None;
         self.health = Health::new(Pace::of(&self.check), now);
     }
 
-    /// Whether the guest works.
+    /// Returns whether the guest is healthy.
     pub fn is_up(&self) -> bool {
         self.health.state() == State::Up
     }
 
-    /// How the guest is, and what the last check found wrong.
+    /// Returns the state of the guest and the reason of the last failure.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// What is tried, for people.
+    /// Returns the method of the check as text for operators.
     pub fn words(&self) -> String {
         words(&self.check.probe)
     }
 
-    /// Whether the guest is to be restarted.
+    /// Returns whether the guest has to be restarted.
     pub fn wants_restart(&self) -> bool {
         self.check.restarts && self.health.state() == State::Down
     }
 
-    /// Does what is due. `process`: that of QEMU, where the guest runs; None: it does not.
+    /// Starts or polls an attempt. `process`: process ID of QEMU while the guest runs; None: the
+    /// guest does not run.
     pub fn turn(&mut self, process: Option<i32>, target: Target<'_>, now: u64) -> Turn {
         let Some(process) = process else {
             self.attempt = None;
@@ -128,18 +130,19 @@ impl Checker {
         format!("no response within {} ms", self.check.timeout_ms)
     }
 
-    /// When [`Checker::turn`] has something to do by itself while the guest runs, milliseconds.
+    /// Returns the next time at which [`Checker::turn`] has something to do while the guest runs,
+    /// milliseconds.
     pub fn deadline(&self) -> u64 {
         self.health.deadline()
     }
 
-    /// What wakes the role.
+    /// Returns the descriptor of the running attempt and the events to wait for.
     pub fn watched(&self) -> Option<(BorrowedFd<'_>, EventFlags)> {
         self.attempt.as_ref().map(Attempt::watched)
     }
 }
 
-/// What a check tries, for people.
+/// Returns a method of a check as text for operators.
 fn words(probe: &Probe) -> String {
     match probe {
         Probe::Tcp { at, port } => format!("tcp {}", std::net::SocketAddr::new(*at, *port)),

@@ -4,7 +4,8 @@
 use super::*;
 use std::thread::ScopedJoinHandle;
 
-/// How a client begins: its link up to the channel, behind that, its ticket, and its first message.
+/// Returns the start of a client's stream: its link up to the channel, the rest of the link, its
+/// ticket, and its first message.
 fn begins(capabilities: u8, way: u8, first: u8) -> [Vec<u8>; 4] {
     let link = b"REDQ\x02\0\0\0\x02\0\0\0\x16\0\0\0\x07\0\0\0\x02".to_vec();
     let behind = [
@@ -40,7 +41,7 @@ fn channel_of(number: u8) -> [Vec<u8>; 2] {
     [[link, behind].concat(), ticket]
 }
 
-/// What the guest sends before its first message, up to the result.
+/// Bytes of the guest before its first message, up to the result.
 const REPLY: &[u8] = b"REDQ\x02\0\0\0\x02\0\0\0\x03\0\0\0abc";
 const ACCEPTED: &[u8] = &[0; 4];
 /// An empty message of the guest.
@@ -69,7 +70,8 @@ impl<'s> Open<'s> {
         }
     }
 
-    /// One that has sent its ticket, and that the guest accepts with its first message.
+    /// Returns a client that has sent its ticket and that the guest has accepted with its first
+    /// message.
     fn accepted<'e>(
         scope: &'s thread::Scope<'s, 'e>,
         displays: &'e Displays,
@@ -88,7 +90,7 @@ impl<'s> Open<'s> {
         open
     }
 
-    /// One that has got the reply of the guest.
+    /// Returns a client that has received the reply of the guest.
     fn linked<'e>(
         scope: &'s thread::Scope<'s, 'e>,
         displays: &'e Displays,
@@ -133,8 +135,8 @@ impl<'s> Open<'s> {
     }
 }
 
-/// What the guest gets of a client that sends this behind its link, and goes. The end comes when the guest has
-/// answered.
+/// Returns the bytes that the guest receives of a client that sends these bytes after its link and
+/// leaves. The stream ends when the guest has answered.
 fn came(parts: &[Vec<u8>; 4], sent: usize) -> Vec<u8> {
     let displays = Displays::default();
     let whole = parts.concat();

@@ -1,43 +1,45 @@
-//! Which guests wait until the node on which they ran is off, as a value. It reads no clock.
+//! Delay of guests until the node on which they ran is off, as a pure state machine without a
+//! clock.
 //!
-//! A guest that this node starts may still run on the node that had its lease before, if that node
-//! did not release it. Where that node has a line `fence`, the guest waits until the cluster has the
-//! result of its fencing, at most [`WAIT_MAX_MS`].
+//! A guest that this node starts may still run on the previous holder of its lease, if that node
+//! did not release the lease. If that node has a line `fence`, the guest waits until the cluster
+//! has the result of its fencing, at most [`WAIT_MAX_MS`].
 
 use crate::record::{Fenced, NodeRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How long a guest waits for fencing, milliseconds.
+/// Maximum time for which a guest waits for fencing, milliseconds.
 pub const WAIT_MAX_MS: u64 = 60_000;
-/// How long a guest waits for the lease of a node that ends about when its own did, milliseconds.
+/// Time for which a guest waits for the lease of its previous node to end, milliseconds: that
+/// lease ends about when the guest's lease did.
 pub const SETTLE_MS: u64 = 3_000;
 
-/// What is known about the lease of a node.
+/// State of the lease of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
-    /// The node holds it.
+    /// The node holds its lease.
     There,
-    /// It does not, and wrote this last.
+    /// The node does not hold its lease; this is its last record.
     Gone(NodeRecord),
-    /// Nobody has written anything.
+    /// The node has never written a record.
     Unknown,
 }
 
-/// Where guests ran before.
+/// Previous nodes of guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Gate {
-    /// The node other than this one that held the lease of a guest last, and did not release it.
+    /// Previous holder of each guest's lease, if it is another node and did not release the lease.
     ran: BTreeMap<String, String>,
-    /// Since when a node is gone, milliseconds.
+    /// Time since which each node is gone, milliseconds.
     gone: BTreeMap<String, u64>,
-    /// When the lease of a guest came here, and whether the guest was up then.
+    /// Time at which this node received each guest's lease, and whether the guest was up then.
     taken: BTreeMap<String, (u64, bool)>,
 }
 
 impl Gate {
-    /// Takes the holder of the lease of a guest; empty: it was released.
+    /// Records the holder of a guest's lease; empty: the lease was released.
     pub fn learn(&mut self, me: &str, guest: &str, holder: &str) {
         match holder {
             "" => {
@@ -52,20 +54,20 @@ impl Gate {
         }
     }
 
-    /// Forgets guests and nodes that are not known any more.
+    /// Removes guests and nodes that no longer exist.
     pub fn retain(&mut self, is_guest: impl Fn(&str) -> bool, is_node: impl Fn(&str) -> bool) {
         self.ran.retain(|guest, _| is_guest(guest));
         self.taken.retain(|guest, _| is_guest(guest));
         self.gone.retain(|node, _| is_node(node));
     }
 
-    /// A guest runs here: nothing else of it is left.
+    /// Records that a guest runs here, so it runs on no other node.
     pub fn started(&mut self, guest: &str) {
         self.ran.remove(guest);
         self.taken.remove(guest);
     }
 
-    /// Takes whether a node is there.
+    /// Records whether a node is available.
     pub fn see_node(&mut self, node: &str, is_there: bool, now: u64) {
         match is_there {
             true => drop(self.gone.remove(node)),
@@ -80,23 +82,23 @@ impl Gate {
         self.gone.get(node).copied()
     }
 
-    /// Returns whether a guest ran on a node when it was heard of last.
+    /// Returns whether any guest ran on a node according to the last news.
     pub fn had_guests(&self, node: &str) -> bool {
         self.ran.values().any(|one| one == node)
     }
 
-    /// Returns the node on which a guest ran before, unless it was released.
+    /// Returns the node on which a guest ran before, unless that node released the lease.
     pub fn ran_on(&self, guest: &str) -> Option<&str> {
         self.ran.get(guest).map(String::as_str)
     }
 
-    /// Returns why a guest whose lease is here does not start yet. `was_up` is what its record
-    /// said when its lease came here.
+    /// Returns why a guest whose lease is here does not start yet. `was_up`: the state in its
+    /// record when the lease came here.
     pub fn waits(&mut self, guest: &str, seen: &Seen, was_up: bool, now: u64) -> Option<String> {
         let node = self.ran.get(guest)?;
         let taken = { self.taken.entry(guest.to_owned()) }.or_insert((now, was_up));
         let record = match seen {
-            // It ended well there, or both leases end now.
+            // The guest ended in order there, or the leases of guest and node are ending now.
             Seen::There => {
                 let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
                 return settles.then(|| {
@@ -120,7 +122,7 @@ impl Gate {
         })
     }
 
-    /// When [`Gate::waits`] may change by itself, milliseconds.
+    /// Returns the next time at which [`Gate::waits`] may change, milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let settled = self.taken.values().map(|(at, _)| at + SETTLE_MS);
         let nodes = self.ran.values().filter_map(|node| self.gone.get(node));

@@ -1,15 +1,15 @@
-//! Fencing: a node that is gone is powered off before its guests start elsewhere, and a node that
-//! hangs is reset by its own watchdog.
+//! Fencing: a failed node is powered off before its guests start elsewhere, and a node that hangs
+//! is reset by its own watchdog.
 //!
-//! - [`power`] powers one node off, as a value: methods in order, timeouts, confirmation.
-//!   Commands and what their results mean are those of [`part::power`].
-//! - [`gate`] holds a guest until the node on which it ran is off, as a value.
+//! - [`power`] powers one node off, without I/O: methods in order, timeouts, confirmation. The
+//!   commands and the meaning of their results are in [`part::power`].
+//! - [`gate`] delays a guest until the node on which it ran is off, without I/O.
 //! - [`nodes`] joins them for all nodes; [`proof`] tries the methods without powering anything off.
 //! - [`watchdog`] feeds the watchdog of this node.
 //!
-//! Data does not depend on fencing: a guest starts only where its lease is, and a volume refuses the
-//! epoch of an earlier lease. Fencing ends what leases cannot: processors that still run on a node
-//! that nobody reaches, with the addresses of a guest.
+//! The safety of data does not depend on fencing: a guest starts only where its lease is, and a
+//! volume refuses the epoch of an earlier lease. Fencing ends what leases cannot: virtual CPUs
+//! that still run on an unreachable node, with the addresses of a guest.
 
 pub mod gate;
 pub mod nodes;

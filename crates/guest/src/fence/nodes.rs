@@ -1,5 +1,5 @@
-//! The fencing of all other nodes, for the role: which of them is powered off, the command that runs
-//! for it, and what became of it. It waits for nothing.
+//! Fencing of all other nodes, for the role: the nodes to be powered off, the running commands,
+//! and the results. Nothing here blocks.
 
 use super::power::{Fencing, Method, Order, Outcome};
 use crate::record::Fenced;
@@ -8,32 +8,32 @@ use part::power::control::{Action, Control, Ended, Seen};
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
-/// The least time between two fencings of a node, milliseconds.
+/// Minimum time between two fencings of a node, milliseconds.
 pub const AGAIN_MS: u64 = 300_000;
-/// Orders of one node in one turn; more would be a mistake.
+/// Maximum number of orders for one node in one turn; more would be a bug.
 const ORDERS_MAX: usize = 16;
 
-/// The fencing of a node.
+/// Fencing of one node.
 #[derive(Debug)]
 struct Node {
     fences: Vec<Control>,
     fencing: Fencing,
-    /// The command that runs.
+    /// Running command: index of its method, action, process.
     child: Option<(usize, Action, Child)>,
 }
 
-/// The fencing of all nodes.
+/// Fencing of all other nodes.
 #[derive(Debug, Default)]
 pub struct Nodes {
     by_name: BTreeMap<String, Node>,
-    /// When a node was fenced last, milliseconds.
+    /// Time of the last fencing of each node, milliseconds.
     started: BTreeMap<String, u64>,
-    /// What happened, for the log.
+    /// Messages for the log.
     notes: Vec<String>,
 }
 
 impl Nodes {
-    /// Continues with the times of the role before.
+    /// Resumes with the fencing times of the previous role.
     pub fn resume(started: BTreeMap<String, u64>) -> Nodes {
         Nodes {
             started,
@@ -46,8 +46,8 @@ impl Nodes {
         &self.started
     }
 
-    /// Fences exactly these nodes: a node that is not among them any more has returned, or is no
-    /// longer for this node to fence, and its command is killed.
+    /// Fences exactly these nodes. A node no longer among them has returned, or another node
+    /// fences it; its command is killed.
     pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<Control>>, now: u64) {
         self.started
             .retain(|_, at| now < at.saturating_add(AGAIN_MS));
@@ -85,13 +85,13 @@ impl Nodes {
         }
     }
 
-    /// Whether a node is being fenced, or was.
+    /// Returns whether a node is being fenced, or was.
     pub fn runs(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
 
-    /// Whether a node was fenced a short time ago and has been there since: it is not fenced again
-    /// now.
+    /// Returns whether a node was fenced recently and was available since, so that it is not
+    /// fenced again now.
     pub fn rests(&self, name: &str) -> bool {
         self.started.contains_key(name) && !self.runs(name)
     }
@@ -117,7 +117,7 @@ impl Nodes {
         ended
     }
 
-    /// A node is there again: what became of its fencing is history.
+    /// Discards the result of a node's fencing, because the node is available again.
     pub fn forget(&mut self, name: &str, now: u64) {
         if let Some(node) = self.by_name.remove(name) {
             let words = node.fencing.words(now);
@@ -126,12 +126,12 @@ impl Nodes {
         }
     }
 
-    /// Takes out what happened, for the log.
+    /// Returns and clears the messages for the log.
     pub fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
 
-    /// Returns how the fencing of a node is, in words, and how it ended if it has.
+    /// Returns the fencing status of a node as text, and the result if fencing has ended.
     pub fn words(&self, name: &str, now: u64) -> Option<(String, Option<Fenced>)> {
         let node = self.by_name.get(name)?;
         let ended = node.fencing.outcome().map(|(outcome, _)| match outcome {
@@ -147,7 +147,7 @@ impl Nodes {
         children.flat_map(|(_, _, child)| child.watched())
     }
 
-    /// When [`Nodes::turn`] has something to do by itself, milliseconds.
+    /// Returns the next time at which [`Nodes::turn`] has something to do, milliseconds.
     pub fn deadline(&self, wanted: &BTreeMap<String, Vec<Control>>) -> Option<u64> {
         let turns = self
             .by_name

@@ -1,34 +1,34 @@
-//! Powering one node off, as a value: its methods are tried in order, twice each, until one of them
-//! confirms that the node is off. It reads no clock and starts nothing.
+//! Power-off of one node, as a pure state machine: its methods are tried in order, twice each,
+//! until one of them confirms that the node is off. The module reads no clock and starts nothing.
 //!
-//! A method has powered the node off only when its status says so. A method that refuses to power off
-//! is asked for the status once: controllers refuse where the node is off already.
+//! A method has powered the node off only when its status says so. A method that refuses to power
+//! off is queried for its status once, because controllers also refuse if the node is off already.
 
 use part::power::ask::RESPONSE_MAX_MS;
 use part::power::control::{Action, Control, Seen, short};
 use std::collections::BTreeMap;
 
-/// How long a node may take to be off after the order, milliseconds.
+/// Time within which a node must be off after the order, milliseconds.
 pub const CONFIRM_MAX_MS: u64 = 20_000;
-/// How often the methods are tried, one after the other.
+/// Number of rounds in which all methods are tried.
 pub const ROUNDS: usize = 2;
-/// How soon a status that says "on" is asked again at first and at most, milliseconds: later by as
-/// much as it has taken already. Some machines are off at once, others take seconds.
+/// First and longest delay until a status of "on" is queried again, milliseconds. The delay grows
+/// with the time taken so far: some machines are off at once, others take seconds.
 const ASK_AGAIN_MS: (u64, u64) = (100, 1_000);
-/// The pause before the next round, milliseconds.
+/// Delay before the next round, milliseconds.
 const ROUND_PAUSE_MS: u64 = 2_000;
 
-/// A method, as far as its order matters.
+/// Fencing method, reduced to what the order of attempts needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Method {
-    /// Its name, for messages: `ipmi 10.99.0.11`.
+    /// Name for messages, such as `ipmi 10.99.0.11`.
     pub name: String,
-    /// It has a status; otherwise the success of its power off is the confirmation.
+    /// The method can query the status. Otherwise a successful power-off is the confirmation.
     pub has_status: bool,
 }
 
 impl Method {
-    /// Returns the method of a control.
+    /// Returns the method of a power control.
     pub fn of(control: &Control) -> Method {
         Method {
             name: control.name(),
@@ -37,26 +37,26 @@ impl Method {
     }
 }
 
-/// What to do now.
+/// Order to the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Start the command of a method.
     Start {
-        /// The index of the method.
+        /// Index of the method.
         method: usize,
-        /// Its action.
+        /// Action of the command.
         action: Action,
     },
-    /// Kill the command that was started last: its timeout has passed.
+    /// Kill the command that was started last, because it has timed out.
     Kill,
 }
 
-/// How it ended.
+/// Outcome of the fencing of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The node is off, confirmed by this method.
     Off(String),
-    /// No method succeeded, and why.
+    /// No method succeeded, with the reasons.
     Failed(String),
 }
 
@@ -66,29 +66,29 @@ enum Phase {
     Ready(u64),
     /// A command runs since this time.
     Asked(Action, u64),
-    /// The status is asked at this time.
+    /// The status is queried at this time.
     Waits(u64),
-    /// It has ended, at this time.
+    /// The fencing has ended at this time.
     Ended(Outcome, u64),
 }
 
-/// The fencing of one node.
+/// Fencing of one node.
 #[derive(Clone, Debug)]
 pub struct Fencing {
     methods: Vec<Method>,
-    /// Attempts that have failed.
+    /// Number of failed attempts.
     attempt: usize,
     phase: Phase,
-    /// Why the power off of this attempt was refused.
+    /// Reason why the power-off of this attempt was refused.
     refused: Option<String>,
-    /// When the power off of this attempt succeeded.
+    /// Time at which the power-off of this attempt succeeded.
     off_at: u64,
-    /// Why each method failed last.
+    /// Reason of the last failure of each method.
     why: BTreeMap<usize, String>,
 }
 
 impl Fencing {
-    /// Starts now, with these methods in their order.
+    /// Starts fencing now, with these methods in order.
     pub fn new(methods: Vec<Method>, now: u64) -> Fencing {
         let phase = match methods.is_empty() {
             true => Phase::Ended(Outcome::Failed("it has no method".to_owned()), now),
@@ -113,7 +113,7 @@ impl Fencing {
         method.is_some_and(|method| method.has_status)
     }
 
-    /// Returns how it ended, and when; None: it goes on.
+    /// Returns the outcome and its time; None: the fencing is in progress.
     pub fn outcome(&self) -> Option<(&Outcome, u64)> {
         match &self.phase {
             Phase::Ended(outcome, at) => Some((outcome, *at)),
@@ -121,7 +121,7 @@ impl Fencing {
         }
     }
 
-    /// Returns what is to be done now. To be called until it returns None.
+    /// Returns the next order. To be called until it returns None.
     pub fn next(&mut self, now: u64) -> Option<Order> {
         let method = self.method();
         match self.phase {
@@ -139,7 +139,8 @@ impl Fencing {
             Phase::Asked(action, since) if now >= since.saturating_add(RESPONSE_MAX_MS) => {
                 let why = format!("no response within {} s", RESPONSE_MAX_MS / 1000);
                 match action {
-                    // A controller that does not respond has no status either.
+                    // A controller that does not respond to the order is not queried for its
+                    // status.
                     Action::Off | Action::On => self.fail(&why, now),
                     Action::Status => self.see_status(Seen::Failed(why), now),
                 }
@@ -149,7 +150,7 @@ impl Fencing {
         }
     }
 
-    /// Takes the result of the command that was started last.
+    /// Applies the result of the command that was started last.
     pub fn see(&mut self, seen: Seen, now: u64) {
         match self.phase {
             Phase::Asked(Action::Off | Action::On, _) => self.see_off(seen, now),
@@ -223,7 +224,7 @@ impl Fencing {
         all.collect::<Vec<_>>().join("; ")
     }
 
-    /// When [`Fencing::next`] has something to do by itself, milliseconds.
+    /// Returns the next time at which [`Fencing::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         match self.phase {
             Phase::Ready(at) | Phase::Waits(at) => Some(at),
@@ -232,7 +233,7 @@ impl Fencing {
         }
     }
 
-    /// Returns how it is, in words.
+    /// Returns the status as text.
     pub fn words(&self, now: u64) -> String {
         let ago = |at: u64| now.saturating_sub(at) / 1000;
         if let Some((outcome, at)) = self.outcome() {

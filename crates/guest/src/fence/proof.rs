@@ -3,16 +3,16 @@
 use part::power::control::{Action, Control, Seen, is_executable, why_not_executable};
 use std::path::Path;
 
-/// What is known about a method.
+/// Result of the test of a method.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proof {
     /// The method.
     pub name: String,
-    /// It works, as far as that can be known.
+    /// The method works, as far as a test without a power-off can tell.
     pub works: bool,
-    /// What was found.
+    /// Result as text.
     pub words: String,
-    /// The command to try by hand.
+    /// Command for an operator to try by hand.
     pub by_hand: String,
 }
 

@@ -1,6 +1,6 @@
-//! Whether the machine of a node responds at all. A node whose lease has ended may be busy: its
-//! kernel still responds to connections. It is fenced at once only if nothing of it does, and
-//! otherwise when the leases of its guests have ended as well.
+//! Detection of nodes whose machine does not respond at all. A node whose lease has ended may only
+//! be busy: its kernel still answers connection attempts. A node is fenced at once only if none of
+//! its addresses answers, and otherwise when the leases of its guests have ended as well.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -9,17 +9,17 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long a node is spared whose machine responds, from when it was gone, milliseconds: until the
+/// Time for which a gone node with a responding machine is not fenced, milliseconds: until the
 /// leases of its guests have ended.
 const SPARED_MS: u64 = 6_000;
-/// How long a kernel may take to respond.
+/// Timeout for the kernel of a node to answer a connection attempt.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// How soon one that responded is asked again, milliseconds.
+/// Interval at which a node that answered is probed again, milliseconds.
 const AGAIN_MS: u64 = 500;
-/// How soon the replies are looked at, milliseconds.
+/// Interval at which replies are polled, milliseconds.
 const LOOK_MS: u64 = 20;
 
-/// What is known about the machines of nodes that are gone.
+/// Knowledge about the machines of nodes that are gone.
 #[derive(Debug, Default)]
 pub struct Silence {
     by_node: BTreeMap<String, Asked>,
@@ -27,20 +27,22 @@ pub struct Silence {
 
 #[derive(Debug)]
 enum Asked {
-    /// A reply of each address is under way: whether it is silent. So many were not.
+    /// Probes of all addresses are in progress; each reports whether its address is silent. The
+    /// number counts addresses that answered.
     Waits(Receiver<bool>, usize),
-    /// It responded: it is asked again at this time, milliseconds.
+    /// The machine answered and is probed again at this time, milliseconds.
     Responded(u64),
     Silent,
 }
 
 impl Silence {
-    /// Forgets all nodes but these.
+    /// Removes all nodes that are no longer gone.
     pub fn retain(&mut self, is_gone: impl Fn(&str) -> bool) {
         self.by_node.retain(|node, _| is_gone(node));
     }
 
-    /// Returns whether a node may be fenced that is gone since then. `at` is where its role would be.
+    /// Returns whether a node that is gone since `since` may be fenced. `at`: addresses of its
+    /// role.
     pub fn allows(&mut self, node: &str, since: u64, at: &[IpAddr], port: u16, now: u64) -> bool {
         if now >= since.saturating_add(SPARED_MS) {
             return true;
@@ -56,12 +58,12 @@ impl Silence {
         is_silent
     }
 
-    /// Whether the machine of a node responded when it was asked last.
+    /// Returns whether the machine of a node answered the last probe.
     pub fn has_responded(&self, node: &str) -> bool {
         matches!(self.by_node.get(node), Some(Asked::Responded(_)))
     }
 
-    /// When [`Silence::allows`] may say something else, milliseconds.
+    /// Returns the next time at which the result of [`Silence::allows`] may change, milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let all = self.by_node.values().filter_map(|asked| match asked {
             Asked::Waits(..) => Some(now + LOOK_MS),
@@ -72,7 +74,7 @@ impl Silence {
     }
 }
 
-/// Takes the replies that have come.
+/// Receives the results of probes.
 fn heard(asked: Asked, now: u64) -> Asked {
     let Asked::Waits(replies, mut responded) = asked else {
         return asked;
@@ -97,7 +99,7 @@ fn ask(at: &[IpAddr], port: u16) -> Asked {
         let spawned = thread::Builder::new()
             .name("guest/silence".to_owned())
             .spawn(move || {
-                // Where nobody waits for it any more it is of no use.
+                // The send fails if the result is no longer needed.
                 let _ = sender.send(is_silent(at));
             });
         responded += usize::from(spawned.is_err());
@@ -105,8 +107,8 @@ fn ask(at: &[IpAddr], port: u16) -> Asked {
     Asked::Waits(replies, responded)
 }
 
-/// Whether nothing responds there. A refusal is a response; that this machine cannot ask is none of
-/// the other's.
+/// Returns whether nothing answers at this address. A refused connection is an answer. A local
+/// error is no evidence of silence.
 fn is_silent(at: SocketAddr) -> bool {
     match TcpStream::connect_timeout(&at, PATIENCE) {
         Ok(_) => false,

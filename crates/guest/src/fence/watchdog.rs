@@ -1,9 +1,10 @@
-//! The watchdog of this node (linux/watchdog.h): a device that resets the machine unless it is fed.
+//! Watchdog of this node (linux/watchdog.h): a device that resets the machine unless it is fed.
 //!
-//! It is opened when the first guest is there, and fed as long as each guest here may run here, or is
-//! confirmed standing still. So a node that lost its leases and cannot stop a guest is reset within
-//! [`TIMEOUT_S`]; one that is merely busy is not. Closing the device without the magic character
-//! leaves it running: if the role is killed, the next one opens the device again and feeds it.
+//! The device is opened when the first guest exists. It is fed as long as each guest here may run
+//! here or is confirmed paused. A node that lost its leases and cannot stop a guest is therefore
+//! reset within [`TIMEOUT_S`]; a node that is merely busy is not. Closing the device without the
+//! magic character leaves it armed: if the role is killed, its successor opens and feeds the
+//! device again.
 
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::{Errno, write};
@@ -12,52 +13,52 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Seconds without being fed after which the device resets the machine.
+/// Timeout after which an unfed device resets the machine, seconds.
 pub const TIMEOUT_S: i32 = 10;
-/// How often it is fed at least, milliseconds.
+/// Maximum interval between two feeds, milliseconds.
 pub const FEED_MS: u64 = 2_000;
-/// How soon a device that could not be opened is tried again, milliseconds: the role before may still
-/// have it, and it runs on.
+/// Interval at which a device that could not be opened is tried again, milliseconds: the previous
+/// role may still have it open.
 const AGAIN_MS: u64 = 1_000;
-/// What disarms a device that is closed next.
+/// Character that disarms the device when it is closed next.
 const MAGIC: &[u8] = b"V";
-/// The device `/dev/watchdog`: another name of `watchdog0`.
+/// Device number of `/dev/watchdog`, an alias of `watchdog0`.
 const MISC: (u32, u32) = (10, 130);
 
-/// A device that is fed.
+/// Open watchdog device.
 #[derive(Debug)]
 struct Device {
     fd: OwnedFd,
-    /// Its timeout, or why it could not be set.
+    /// Timeout of the device in seconds, or the reason why it could not be set.
     timeout: Result<i32, String>,
-    /// It cannot be disarmed (`nowayout`).
+    /// The device cannot be disarmed (`nowayout`).
     stays: bool,
 }
 
-/// The watchdog.
+/// Watchdog of this node.
 #[derive(Debug, Default)]
 pub struct Watchdog {
     path: Option<PathBuf>,
     device: Option<Device>,
-    /// When it was fed, or tried, last, milliseconds.
+    /// Time of the last feed or attempt to open, milliseconds.
     last: Option<u64>,
-    /// Why it is not there.
+    /// Reason why the device is not open.
     why: String,
-    /// A guest that keeps it from being fed.
+    /// Guest that prevents feeding.
     unsafe_guest: Option<String>,
 }
 
-/// What is seen of the guests of this node.
+/// State of the guests of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Here {
-    /// There is a QEMU.
+    /// A QEMU process exists.
     pub any: bool,
-    /// A guest that may run without its lease.
+    /// Guest that may run without its lease.
     pub unsafe_guest: Option<String>,
 }
 
 impl Watchdog {
-    /// Uses another device; None: none. The one before is disarmed.
+    /// Sets the device; None: no watchdog. The previous device is disarmed.
     pub fn set(&mut self, path: Option<&Path>) {
         if self.path.as_deref() != path {
             self.disarm(true);
@@ -86,7 +87,7 @@ impl Watchdog {
                 Err(errno) => self.why = reason(errno),
             }
         }
-        // A turn that comes early feeds as well: the next one may come late.
+        // An early turn feeds as well, because the next turn may be late.
         if here.unsafe_guest.is_none() && self.is_due(FEED_MS / 2, now) {
             self.feed(now);
         }
@@ -101,7 +102,7 @@ impl Watchdog {
         let Some(device) = &self.device else { return };
         self.last = Some(now);
         match write(&device.fd, b"\0") {
-            // A pipe that is full: only in tests.
+            // A full pipe, which occurs only in tests.
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => {
                 self.why = format!("cannot feed it: {}", reason(errno));
@@ -112,26 +113,27 @@ impl Watchdog {
 
     fn disarm(&mut self, always: bool) {
         if let Some(device) = self.device.take_if(|device| always || !device.stays) {
-            // A device that is not disarmed resets the machine: nothing else can be tried.
+            // A device that cannot be disarmed resets the machine; nothing else can be tried.
             let _ = write(&device.fd, MAGIC);
             self.last = None;
         }
     }
 
-    /// Whether the device runs, and resets the machine in time.
+    /// Returns whether the device is armed and resets the machine within [`TIMEOUT_S`].
     pub fn is_armed(&self) -> bool {
         let timeout = self.device.as_ref().map(|device| &device.timeout);
         matches!(timeout, Some(Ok(..=TIMEOUT_S)))
     }
 
-    /// The role ends in good order: without guests, nobody has to feed the device.
+    /// Disarms the device when the role ends in order without guests, because nobody feeds it
+    /// then.
     pub fn stop(&mut self, here: &Here) {
         if !here.any {
             self.disarm(true);
         }
     }
 
-    /// When [`Watchdog::turn`] has something to do by itself, milliseconds.
+    /// Returns the next time at which [`Watchdog::turn`] has something to do, milliseconds.
     pub fn deadline(&self, here: &Here) -> Option<u64> {
         self.path.as_ref()?;
         let every = match &self.device {
@@ -142,7 +144,7 @@ impl Watchdog {
         Some(self.last.map_or(0, |last| last.saturating_add(every)))
     }
 
-    /// Returns how it is, in words, and whether that is as it is to be; None: there is none.
+    /// Returns the status as text, and whether it is as configured; None: no watchdog.
     pub fn words(&self) -> Option<(String, bool)> {
         let path = self.path.as_ref()?.display();
         if let Some(guest) = self.unsafe_guest.as_ref().filter(|_| self.device.is_some()) {
@@ -191,7 +193,7 @@ impl Device {
     }
 }
 
-/// Whether the device continues after it is closed in good order.
+/// Returns whether the device stays armed after an orderly close.
 fn has_no_way_out(fd: &OwnedFd) -> bool {
     let Ok(stat) = fstat(fd) else { return false };
     let number = (

@@ -1,6 +1,6 @@
-//! How a disk boots by the BIOS: a partition table (MBR) and GRUB between it and the first
-//! partition. GRUB's own programs want a block device, and a loop device for each partition;
-//! `grub-mkimage` wants neither, and what remains is to place its two images:
+//! BIOS boot of a disk: a partition table (MBR), and GRUB between it and the first partition.
+//! GRUB's own installer needs a block device and a loop device for each partition. `grub-mkimage`
+//! needs neither, so only its two images have to be placed:
 //!
 //! - `boot.img` is the code of the first sector (440 bytes). It loads sector 1.
 //! - `core.img` begins at sector 1, and knows its own length.
@@ -9,66 +9,66 @@
 
 use std::fmt::Write;
 
-/// Bytes of a sector.
+/// Size of a sector, bytes.
 pub const SECTOR_BYTES: u64 = 512;
-/// Where a first partition begins, as programs have placed it since 2009.
+/// Offset of the first partition, bytes, as partitioning tools have chosen it since 2009.
 pub const FIRST_BYTES: u64 = 1 << 20;
-/// Bytes of code in the first sector, before the signature of the disk.
+/// Size of the code in the first sector, before the disk signature, bytes.
 const CODE_BYTES: usize = 440;
-/// Where the table is in it.
+/// Offset of the partition table in the first sector.
 const TABLE: usize = 446;
-/// The partitions that it has.
+/// Maximum number of partitions in the table.
 const PARTITIONS_MAX: usize = 4;
-/// What the cylinders of a partition say where they cannot say it.
+/// CHS address of a partition for which CHS cannot express the address.
 const NO_CYLINDER: [u8; 3] = [0xfe, 0xff, 0xff];
 
-/// Modules that are within `core.img`: what finds the partition with GRUB's directory. Beside
-/// them it needs the one of the file system there.
+/// Modules within `core.img` that find the partition with GRUB's directory. The module of its file
+/// system is needed as well.
 pub const MODULES: [&str; 4] = ["biosdisk", "part_msdos", "part_gpt", "search_fs_uuid"];
 
-/// Why GRUB cannot be placed, or partitions have no table.
+/// Reason why GRUB cannot be placed, or partitions get no table.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BootError {
-    /// No module of GRUB reads it.
+    /// GRUB's directory is on an unsupported file system.
     #[error("GRUB's directory is on {0}: only ext2, ext3, ext4, XFS and btrfs are supported")]
     System(String),
-    /// `boot.img` is not what it should be.
+    /// `boot.img` does not have 512 bytes.
     #[error("boot.img of GRUB has {0} bytes instead of 512")]
     Image(usize),
-    /// `core.img` does not fit.
+    /// `core.img` does not fit before the first partition.
     #[error(
         "GRUB needs {needs} bytes behind the first sector, and the first partition begins after {has}"
     )]
     Gap {
-        /// Bytes of `core.img`.
+        /// Size of `core.img`, bytes.
         needs: u64,
-        /// Bytes between the first sector and the first partition.
+        /// Space between the first sector and the first partition, bytes.
         has: u64,
     },
-    /// A table has four.
+    /// More partitions than a table can hold.
     #[error("{0} partitions: a partition table (MBR) has at most {PARTITIONS_MAX}")]
     Partitions(usize),
-    /// Sectors are counted with 32 bits.
+    /// The disk is too large for the 32-bit sector numbers of the table.
     #[error("a disk of {0} bytes: a partition table (MBR) has room for 2 TiB")]
     Large(u64),
 }
 
-/// A partition.
+/// Partition of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Partition {
-    /// Where it begins, bytes.
+    /// Offset on the disk, bytes.
     pub begin: u64,
-    /// Its size, bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// It holds swap.
+    /// The partition contains swap space.
     pub is_swap: bool,
 }
 
-/// Places partitions of these sizes behind one another, each at a MiB. Returns them, and the size
-/// of the disk.
+/// Places partitions of these sizes one after the other, each aligned to 1 MiB. Returns them and
+/// the size of the disk.
 ///
 /// # Errors
-/// There are too many, or they are too large.
+/// The partitions are too many or too large.
 pub fn place(sizes: &[(u64, bool)]) -> Result<(Vec<Partition>, u64), BootError> {
     if sizes.len() > PARTITIONS_MAX {
         return Err(BootError::Partitions(sizes.len()));
@@ -91,11 +91,11 @@ pub fn place(sizes: &[(u64, bool)]) -> Result<(Vec<Partition>, u64), BootError> 
     }
 }
 
-/// Returns the first sector with a table of these partitions. The first that is not swap is
+/// Returns the first sector with a table of these partitions. The first partition without swap is
 /// active.
 ///
 /// # Errors
-/// There are too many, or they are too large.
+/// The partitions are too many or too large.
 pub fn table(partitions: &[Partition]) -> Result<[u8; 512], BootError> {
     if partitions.len() > PARTITIONS_MAX {
         return Err(BootError::Partitions(partitions.len()));
@@ -119,7 +119,7 @@ pub fn table(partitions: &[Partition]) -> Result<[u8; 512], BootError> {
     Ok(sector)
 }
 
-/// Returns the beginning of a disk with GRUB: its first sector with the code, and `core.img`.
+/// Returns the start of a disk with GRUB: the first sector with the code, and `core.img`.
 ///
 /// # Errors
 /// The images do not fit.
@@ -144,10 +144,10 @@ pub fn embed(
     Ok(bytes)
 }
 
-/// Returns the module for a file system, as `blkid` calls it.
+/// Returns the GRUB module for a file system as named by `blkid`.
 ///
 /// # Errors
-/// There is none that is known.
+/// The file system is unsupported.
 pub fn module(system: &str) -> Result<&'static str, BootError> {
     match system {
         "ext2" | "ext3" | "ext4" => Ok("ext2"),
@@ -157,23 +157,23 @@ pub fn module(system: &str) -> Result<&'static str, BootError> {
     }
 }
 
-/// Returns the commands within `core.img`: they find the file system with this UUID.
+/// Returns the commands within `core.img`, which find the file system with this UUID.
 pub fn early(uuid: &str, directory: &str) -> String {
     format!("search.fs_uuid {uuid} root\nset prefix=($root){directory}\n")
 }
 
-/// What boots.
+/// Boot entry of the GRUB menu.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Menu {
-    /// The name of the system.
+    /// Name of the operating system.
     pub title: String,
-    /// The kernel, as a path within its file system.
+    /// Path of the kernel within its file system.
     pub kernel: String,
-    /// The initial RAM disk.
+    /// Path of the initial RAM disk, if there is one.
     pub initrd: Option<String>,
-    /// The UUID of the root file system.
+    /// UUID of the root file system.
     pub root: String,
-    /// Further words of the kernel's command line.
+    /// Further words of the kernel command line.
     pub append: String,
 }
 

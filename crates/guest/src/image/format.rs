@@ -1,34 +1,34 @@
-//! What an image is, by its first bytes and never by its name, and which other files it names: a
-//! backing file, a parent or extents. A hostile image names files of the host to have them copied
-//! into a guest.
+//! Detection of image formats by the first bytes and never by the name, and of other files that an
+//! image refers to: a backing file, a parent or extents. A hostile image refers to files of the
+//! host to have them copied into a guest.
 //!
 //! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0".
 
 use std::fmt;
 
-/// Bytes of an image that have to be given: the start of it.
+/// Size of the start of an image that has to be given, bytes.
 pub const HEAD_BYTES: usize = 1 << 20;
-/// Bytes of a name in an image.
+/// Maximum length of a file name in an image, bytes.
 const NAME_MAX: usize = 1023;
-/// Files that one image may name.
+/// Maximum number of files that one image may refer to.
 const NAMES_MAX: usize = 64;
-/// An incompatible feature of qcow2: the data is in another file.
+/// Incompatible feature bit of qcow2: the data is in another file.
 const EXTERNAL_DATA: u64 = 1 << 2;
-/// The parent of a disk of VMware that has none.
+/// Parent content ID of a VMDK without a parent.
 const NO_PARENT: &str = "ffffffff";
 
-/// The format of an image.
+/// Format of an image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// The bytes of the disk.
+    /// Raw bytes of the disk.
     Raw,
-    /// A format that QEMU's block layer reads, by its name there.
+    /// Format of QEMU's block layer, by its driver name.
     Driver(&'static str),
-    /// An appliance: a tar archive with an OVF and disks.
+    /// Virtual appliance: a tar archive with an OVF and disks.
     Ova,
-    /// Compressed, with the program that reads it.
+    /// Compressed file, with the program that decompresses it.
     Compressed(&'static str),
-    /// Something else that is no disk as it is, in words.
+    /// Unsupported format, with its description.
     Unsupported(&'static str),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// What an image begins with: where, the bytes, and what it is.
+/// Signatures: offset, bytes and format.
 const SIGNATURES: [(usize, &[u8], Format); 20] = [
     (0, b"QFI\xfb", Format::Driver("qcow2")),
     (0, b"KDMV", Format::Driver("vmdk")),
@@ -105,7 +105,7 @@ pub fn detect(head: &[u8]) -> Format {
     }
 }
 
-/// The same, by its last 512 bytes too: a VHD of a fixed size has nothing of its own at the beginning.
+/// Detects the format from the first and last 512 bytes: a fixed-size VHD has no header.
 pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
     match detect(head) {
         Format::Raw if tail.starts_with(VHD_FOOTER) => Format::Driver("vpc"),
@@ -116,11 +116,12 @@ pub fn detect_image(head: &[u8], tail: &[u8]) -> Format {
     }
 }
 
-/// Refuses a file without any sign of the format that its name says: a VHD of a fixed size has its only
-/// one at its end, which is the first thing to be missing, and a download that failed may be all zeroes.
+/// Refuses a file without any sign of the format that its name says. A fixed-size VHD has its only
+/// sign at its end, which a truncated file lacks first, and a failed download may consist of
+/// zeroes.
 ///
 /// # Errors
-/// It is.
+/// The content does not match the name.
 pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
     let lower = name.to_ascii_lowercase();
     // The extents of a disk of VMware without a header of their own.
@@ -140,8 +141,8 @@ pub fn check_name(name: &str, format: Format) -> Result<(), FormatError> {
     }
 }
 
-/// The files with the data of a disk of VMware that a descriptor names, each with the bytes that it needs at
-/// least; those that have a header of their own need none.
+/// Returns the data files to which a VMDK descriptor refers, each with the minimum size that it
+/// needs, bytes. Files with a header of their own need none.
 pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
     if !head.starts_with(b"# Disk DescriptorFile") {
         return Vec::new();
@@ -164,38 +165,38 @@ pub fn flat_extents(head: &[u8]) -> Vec<(String, u64)> {
     text.lines().filter_map(of_line).take(NAMES_MAX).collect()
 }
 
-/// Why an image is refused.
+/// Reason why an image is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FormatError {
-    /// It is shorter than its header.
+    /// The image is shorter than its header.
     #[error("the image is cut: its header has {0} bytes")]
     Cut(usize),
-    /// It has nothing of the format that its name says.
+    /// The image has no sign of the format that its name says.
     #[error(
         "its name says {0}, but it has neither the header nor the end of such an image: it is cut or damaged. Fetch it again; \
          `--raw` copies it as it is"
     )]
     NotAsNamed(&'static str),
-    /// It says where its descriptor is, and that is not at its beginning.
+    /// The descriptor is not within the first MiB of the image.
     #[error("the descriptor of the image is not within its first MiB")]
     Descriptor,
-    /// The image has only the tables.
+    /// The image contains only tables; the data is in another file.
     #[error(
         "its data is in another file (`data_file`), which is not read: convert it first (`qemu-img convert -O qcow2`)"
     )]
     ExternalData,
-    /// Only with its key.
+    /// The image is encrypted.
     #[error("the image is encrypted: decrypt it first (`qemu-img convert`)")]
     Encrypted,
-    /// It names too many files.
+    /// The image refers to too many files.
     #[error("the image names more than {NAMES_MAX} other files")]
     Names,
 }
 
-/// Returns the files that an image names beside itself, as it has them.
+/// Returns the other files to which an image refers, as written in the image.
 ///
 /// # Errors
-/// Its header cannot be understood.
+/// The header is invalid.
 pub fn references(format: Format, head: &[u8]) -> Result<Vec<String>, FormatError> {
     match format {
         Format::Driver("qcow2") => of_qcow2(head),
@@ -204,7 +205,7 @@ pub fn references(format: Format, head: &[u8]) -> Result<Vec<String>, FormatErro
     }
 }
 
-/// `N` bytes at this place.
+/// Returns the `N` bytes at this offset.
 fn bytes<const N: usize>(head: &[u8], at: usize) -> Result<[u8; N], FormatError> {
     let found = at.checked_add(N).and_then(|end| head.get(at..end));
     let found = found.and_then(|found| found.try_into().ok());
@@ -236,7 +237,8 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
         return Ok(Vec::new());
     }
     if !head.starts_with(b"KDMV") {
-        // Its last section is behind the extents: without it some of them may be missing.
+        // The last section of a descriptor follows the extents: without it some of them may be
+        // missing.
         let is_whole = head.len() >= HEAD_BYTES || head.windows(4).any(|word| word == b"ddb.");
         return match is_whole {
             true => described(head, true),
@@ -261,11 +263,11 @@ fn of_vmdk(head: &[u8]) -> Result<Vec<String>, FormatError> {
         true => FormatError::Cut(head.len()),
         false => FormatError::Descriptor,
     })?;
-    // Without a capacity the extents of the descriptor are what is read.
+    // Without a capacity, the extents of the descriptor contain the data.
     described(text, capacity == 0)
 }
 
-/// What a descriptor names: its parent, and where they are read its extents.
+/// Returns the files to which a descriptor refers: its parent, and its extents if they are read.
 fn described(text: &[u8], has_extents: bool) -> Result<Vec<String>, FormatError> {
     let text = String::from_utf8_lossy(text);
     let mut names = Vec::new();

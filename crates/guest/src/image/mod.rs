@@ -1,14 +1,15 @@
-//! Images of disks that are brought onto the volumes of a guest, and what is known of them as values.
+//! Disk images that are imported to the volumes of a guest, and knowledge about them, without I/O.
 //!
-//! - [`mod@format`] detects what an image is by its content, and which other files it names.
+//! - [`mod@format`] detects the format of an image by its content, and the files to which it
+//!   refers.
 //! - [`ova`] reads an appliance (OVA): its members, and the machine that its OVF describes.
-//! - [`whole`] detects an image that is cut, by its tables.
+//! - [`whole`] detects a truncated image by its tables.
 //! - [`section`] writes the sections `volume` and `guest` for an operator to paste.
-//! - [`boot`] is a partition table and GRUB in the gap behind it.
+//! - [`boot`] creates a partition table, and embeds GRUB in the gap after it.
 //! - [`system`] changes the files of a Linux system for its new machine: pure text to text.
-//! - [`xen`] reads the configuration of a Xen guest and plans its way to QEMU.
+//! - [`xen`] reads the configuration of a Xen guest and plans its conversion to QEMU.
 //!
-//! Nothing here opens a file, starts a program or needs a right.
+//! Nothing here opens a file, starts a program or needs privileges.
 
 pub mod boot;
 pub mod format;

@@ -1,6 +1,6 @@
-//! An appliance (OVA): a tar archive with an OVF and its disks (DMTF DSP0243). Nothing is unpacked:
-//! a disk is read where it is in the archive, so names of members are compared and never used as
-//! paths.
+//! Open virtual appliance (OVA): a tar archive with an OVF descriptor and disks (DMTF DSP0243).
+//! Nothing is unpacked: a disk is read from its position in the archive. Member names are only
+//! compared and never used as paths.
 
 use crate::config::Firmware;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -8,103 +8,103 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek};
 
-/// Bytes of a block of an archive.
+/// Size of a tar block, bytes.
 const BLOCK_BYTES: u64 = 512;
-/// Members of an archive.
+/// Maximum number of members of an archive.
 const MEMBERS_MAX: usize = 256;
-/// Bytes of an OVF.
+/// Maximum size of an OVF descriptor, bytes.
 pub const OVF_BYTES_MAX: u64 = 1 << 20;
-/// Nodes of its XML.
+/// Maximum number of XML nodes of an OVF descriptor.
 const NODES_MAX: u32 = 20_000;
-/// Disks of a machine: those of a guest.
+/// Maximum number of disks of a machine, as for a guest.
 const DISKS_MAX: usize = 16;
-/// Kinds of devices (CIM_ResourceAllocationSettingData).
+/// Resource types (CIM_ResourceAllocationSettingData).
 const PROCESSORS: &str = "3";
 const MEMORY: &str = "4";
 const DISK: &str = "17";
 
-/// A member of an archive.
+/// Member of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
-    /// Its name, as the archive has it.
+    /// Name as stored in the archive.
     pub name: String,
-    /// Where its bytes begin in the archive.
+    /// Offset of the contents in the archive, bytes.
     pub offset: u64,
-    /// How many there are.
+    /// Size of the contents, bytes.
     pub size: u64,
 }
 
-/// A machine, as an OVF describes it.
+/// Virtual machine as described by an OVF.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Machine {
-    /// Its memory, MiB.
+    /// Memory in MiB.
     pub memory_mib: u64,
-    /// Its processors.
+    /// Number of CPUs.
     pub cpus: u32,
-    /// Its disks, in their order: the name of the member, and the size in bytes if the OVF has it.
+    /// Disks in order: name of the member, and size in bytes if the OVF has it.
     pub disks: Vec<(String, Option<u64>)>,
-    /// Its firmware.
+    /// Firmware that boots the machine.
     pub firmware: Firmware,
-    /// The operating system, as the OVF describes it.
+    /// Operating system as described by the OVF.
     pub system: String,
-    /// The bytes of members, where the OVF has them.
+    /// Sizes of members in bytes, where the OVF has them.
     pub file_bytes: BTreeMap<String, u64>,
 }
 
-/// The checksum of a member, as the manifest of an archive has it.
+/// Checksum of a member, from the manifest of the archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Checksum {
-    /// The member.
+    /// Name of the member.
     pub name: String,
-    /// The algorithm, in capital letters: `SHA1`, `SHA256`, `SHA384` or `SHA512`.
+    /// Algorithm in upper case: `SHA1`, `SHA256`, `SHA384` or `SHA512`.
     pub algorithm: String,
-    /// The digest, hexadecimal in small letters.
+    /// Digest as lower-case hexadecimal digits.
     pub digest: String,
 }
 
-/// Why an appliance is refused.
+/// Reason why an appliance is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum OvaError {
-    /// It cannot be read, or is no archive.
+    /// The archive cannot be read, or is no tar archive.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] io::Error),
-    /// Too many members.
+    /// The archive has too many members.
     #[error("the archive has more than {MEMBERS_MAX} members")]
     Members,
-    /// A member reaches behind the end of the archive.
+    /// A member extends beyond the end of the archive.
     #[error("'{0}' is cut: the archive ends before it does")]
     Cut(String),
-    /// The archive does not end with zeroes, as each one does.
+    /// The zero blocks at the end of the archive are missing.
     #[error(
         "the archive is cut: it does not have the mark of its end. Fetch it again; if it is whole, unpack it and import the \
          disk by itself"
     )]
     NoEnd,
-    /// Two members have one name.
+    /// Two members have the same name.
     #[error("the archive has two members '{0}': which one is meant is not known")]
     Twice(String),
-    /// A member has another length than the OVF says.
+    /// The size of a member differs from the OVF.
     #[error(
         "'{name}' has {has} bytes, and the OVF says {says}: the archive is damaged. Fetch it again"
     )]
     Length {
-        /// The member.
+        /// Name of the member.
         name: String,
-        /// Its bytes.
+        /// Size of the member, bytes.
         has: u64,
-        /// What the OVF says.
+        /// Size according to the OVF, bytes.
         says: u64,
     },
-    /// A raw disk that is shorter than the OVF says.
+    /// A raw disk is shorter than the OVF says.
     #[error(
         "disk '{name}' has {has} bytes, and the OVF says {says}: it is cut. Fetch the archive again"
     )]
     Capacity {
-        /// The member.
+        /// Name of the member.
         name: String,
-        /// Its bytes.
+        /// Size of the member, bytes.
         has: u64,
-        /// What the OVF says.
+        /// Capacity according to the OVF, bytes.
         says: u64,
     },
     /// The manifest does not name a member that is used.
@@ -112,16 +112,16 @@ pub enum OvaError {
         "the manifest of the archive has no checksum of '{0}': the archive is damaged or was changed. Fetch it again"
     )]
     NotInManifest(String),
-    /// A line of the manifest that is no checksum.
+    /// A line of the manifest is no checksum.
     #[error("the manifest has a line that is no checksum: {0:?}")]
     Manifest(String),
     /// Two lines of the manifest contradict each other.
     #[error("the manifest has two different checksums of '{0}'")]
     ManifestTwice(String),
-    /// There is no OVF, or there are several.
+    /// The archive has no OVF or several.
     #[error("the archive has {0} members that end in .ovf instead of one")]
     Ovf(usize),
-    /// An export of XenServer or XCP-ng.
+    /// The archive is an export of XenServer or XCP-ng (XVA).
     #[error(
         "the archive is an export of XenServer (XVA), whose disks are in pieces, which is not supported: export the \
          virtual machine as OVF, or its disks as VHD (`xe vdi-export format=vhd`)"
@@ -133,25 +133,25 @@ pub enum OvaError {
     /// A disk of the OVF is not in the archive.
     #[error("the OVF names a disk in '{0}', which the archive does not have")]
     Missing(String),
-    /// A disk that has to be unpacked first.
+    /// A disk is compressed and has to be decompressed first.
     #[error(
         "'{name}' is compressed by {by}: unpack the archive, decompress the disk and import it by itself"
     )]
     Compressed {
-        /// The member.
+        /// Name of the member.
         name: String,
-        /// The method.
+        /// Compression method.
         by: String,
     },
-    /// It has no disk, or too many.
+    /// The machine has no disk, or too many.
     #[error("the OVF has {0} disks, and a guest 1 to {DISKS_MAX}")]
     Disks(usize),
 }
 
-/// Returns the members of an archive of this size that are files.
+/// Returns the members that are files, for an archive of `size` bytes.
 ///
 /// # Errors
-/// It is no archive, is cut, or has too many members.
+/// The archive is invalid, truncated, or has too many members.
 pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaError> {
     let mut archive = tar::Archive::new(archive);
     let mut found: Vec<Member> = Vec::new();
@@ -191,14 +191,14 @@ pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaE
         }
         found.push(member);
     }
-    // A manifest behind the disks may be missing, too.
+    // A truncated archive may also lack a manifest after the disks.
     if end.saturating_add(BLOCK_BYTES) > size {
         return Err(OvaError::NoEnd);
     }
     Ok(beside_ovf(found))
 }
 
-/// A name without `./` before it, as `tar` writes the members of a directory.
+/// Removes a leading `./`, as `tar` writes it for the members of a directory.
 fn without_dot(name: &str) -> &str {
     let mut name = name;
     while let Some(rest) = name.strip_prefix("./") {
@@ -207,7 +207,7 @@ fn without_dot(name: &str) -> &str {
     name
 }
 
-/// Names as the OVF has them: they count from its directory.
+/// Makes the names relative to the directory of the OVF, as the OVF refers to them.
 fn beside_ovf(mut members: Vec<Member>) -> Vec<Member> {
     let directory = match ovf(&members) {
         Ok(ovf) => ovf.name.rfind('/').map(|at| ovf.name[..=at].to_owned()),
@@ -217,7 +217,7 @@ fn beside_ovf(mut members: Vec<Member>) -> Vec<Member> {
         return members;
     };
     for member in &mut members {
-        // One elsewhere cannot be named without it.
+        // A leading `/` ensures that the OVF cannot refer to a member outside of its directory.
         match member.name.strip_prefix(&directory) {
             Some(name) => member.name = name.to_owned(),
             None => member.name.insert(0, '/'),
@@ -229,7 +229,7 @@ fn beside_ovf(mut members: Vec<Member>) -> Vec<Member> {
 /// Returns the OVF of an archive.
 ///
 /// # Errors
-/// There is none, or more than one.
+/// The archive has no OVF, or more than one.
 pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
     let is_ovf = |one: &&Member| {
         let end = one.name.len().saturating_sub(4);
@@ -249,10 +249,10 @@ pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
     }
 }
 
-/// Returns the members that are disks of a machine, in their order.
+/// Returns the members that are disks of a machine, in order.
 ///
 /// # Errors
-/// One is missing.
+/// A disk is missing, or has a size that the OVF contradicts.
 pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Member>, OvaError> {
     let found = machine.disks.iter().map(|(name, _)| {
         let member = members.iter().find(|one| one.name == *name);
@@ -269,10 +269,11 @@ pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Mem
     found.collect()
 }
 
-/// Refuses a raw disk that is shorter than the OVF says: other formats have their size themselves.
+/// Checks that a raw disk is not shorter than the OVF says. Other formats store their size
+/// themselves.
 ///
 /// # Errors
-/// It is.
+/// The disk is shorter.
 pub fn is_complete(machine: &Machine, member: &Member) -> Result<(), OvaError> {
     let mut disks = machine.disks.iter();
     let capacity = disks.find(|(name, _)| *name == member.name);
@@ -299,7 +300,7 @@ pub fn manifest(members: &[Member]) -> Option<&Member> {
 /// Reads a manifest: lines such as `SHA256(mail.vmdk)= 1f2e…` (DSP0243, section 5).
 ///
 /// # Errors
-/// A line is none of these, or two of them contradict each other.
+/// A line has another form, or two lines contradict each other.
 pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
     let of_line = |line: &str| {
         let (before, digest) = line.rsplit_once('=')?;
@@ -346,7 +347,7 @@ pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
 /// Reads an OVF.
 ///
 /// # Errors
-/// It is no XML, or its disks cannot be used.
+/// The text is no XML, or its disks cannot be used.
 pub fn machine(text: &str) -> Result<Machine, OvaError> {
     let options = ParsingOptions {
         nodes_limit: NODES_MAX,
@@ -432,7 +433,7 @@ fn a_disk(document: &Document<'_>, disk: Node<'_, '_>) -> Result<(String, Option
     ))
 }
 
-/// Elements with this name, whatever their namespace: versions of OVF have different ones.
+/// Returns the elements of this name in any namespace: versions of OVF have different ones.
 fn named<'a, 'i: 'a>(
     document: &'a Document<'i>,
     name: &'static str,
@@ -452,7 +453,8 @@ fn text_of(node: Node<'_, '_>, name: &str) -> Option<String> {
     child.text().map(|text| text.trim().to_owned())
 }
 
-/// The bytes of a programmatic unit (DSP0004, annex C): `byte * 2^20`, or an older word for it.
+/// Returns the bytes of a programmatic unit (DSP0004, annex C), such as `byte * 2^20`, or of an
+/// older word for it.
 fn unit_bytes(unit: &str, shift: u32) -> u64 {
     let power = unit
         .rsplit_once("2^")
@@ -523,7 +525,8 @@ mod tests {
         let read = |bytes: &[u8]| members(Cursor::new(bytes), bytes.len() as u64);
         let twice = archive(&[("a.vmdk", b"1"), ("./a.vmdk", b"2")]);
         assert!(matches!(read(&twice), Err(OvaError::Twice(name)) if name == "a.vmdk"));
-        // Cut between two members, within the padding of one, or where only the end is missing.
+        // Truncated between two members, within the padding of one, or where only the end is
+        // missing.
         let whole = archive(&[("a.vmdk", &[1; 700]), ("a.mf", b"SHA256")]);
         assert!(read(&whole).is_ok());
         for end in [512 + 700, 512 + 1024, whole.len() - 1024] {
@@ -540,7 +543,7 @@ mod tests {
         for (name, bytes) in members {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);
-            // As a hostile archive has it: the library refuses to write such a path.
+            // Written directly, as in a hostile archive: the library refuses to write such a path.
             header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
             header.set_cksum();
             builder.append(&header, *bytes).unwrap();
@@ -668,7 +671,7 @@ mod tests {
         assert!(matches!(ovf(&all), Err(OvaError::Ovf(0))));
         let machine = machine(OVF).unwrap();
         assert!(matches!(disks(&machine, &all), Err(OvaError::Missing(name)) if name == "a.vmdk"));
-        // It ends before its member does.
+        // The archive ends before its member does.
         let cut = &bytes[..600];
         assert!(members(Cursor::new(cut), 512).is_err());
         let two = archive(&[("a.ovf", b"x"), ("b.OVF", b"x")]);

@@ -1,48 +1,48 @@
-//! The sections `volume` and `guest` of a new guest, as an operator pastes them.
+//! Configuration sections `volume` and `guest` of a new guest, for an operator to paste.
 
 use crate::config::{Bus, Firmware, Model, mac_words};
 use crate::size::{MIB, words};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// A guest that has no section yet.
+/// Guest without a section yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Draft {
-    /// Its name.
+    /// Name of the guest.
     pub name: String,
-    /// Its memory, MiB.
+    /// Memory in MiB.
     pub memory_mib: u64,
-    /// Its processors.
+    /// Number of virtual CPUs.
     pub cpus: u32,
-    /// Its disks: the volumes, and their size in bytes.
+    /// Names of the volumes, and sizes of the disks in bytes.
     pub disks: Vec<(String, u64)>,
-    /// How they are attached.
+    /// Bus of all disks.
     pub bus: Bus,
-    /// Its network cards.
+    /// Network cards.
     pub nics: Vec<Card>,
-    /// Its firmware.
+    /// Firmware that boots the guest.
     pub firmware: Firmware,
 }
 
-/// A network card of it.
+/// Network card of a new guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Card {
-    /// The bridge of the host; empty: not known.
+    /// Name of the bridge on the host; empty: unknown.
     pub bridge: String,
-    /// Its MAC address.
+    /// MAC address; None: generated from the name of the guest.
     pub mac: Option<[u8; 6]>,
-    /// Its addresses.
+    /// IP addresses of the card.
     pub addresses: Vec<IpAddr>,
-    /// The model.
+    /// Emulated model.
     pub model: Model,
 }
 
-/// Where volumes of the site are.
+/// Location of the volumes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Site {
-    /// The nodes; empty: there is no cluster.
+    /// Names of the nodes; empty: no cluster.
     pub nodes: Vec<String>,
-    /// The words behind `backing`.
+    /// Words after `backing`.
     pub backing: String,
 }
 
@@ -55,10 +55,10 @@ impl Default for Site {
     }
 }
 
-/// The bytes of a volume of which every size is a multiple.
+/// Unit of the size of a volume, bytes.
 const BLOCK_BYTES: u64 = 4096;
 
-/// The size of a volume that has room for these bytes.
+/// Returns the size of a volume with room for these bytes.
 fn room(bytes: u64) -> String {
     words(
         bytes

@@ -1,25 +1,25 @@
-//! The files of a Linux system that came from another machine, changed for this one: each a function
-//! from its text to the new one.
+//! Adaptation of the files of a Linux system from another machine: each function maps the old text
+//! of a file to the new one.
 
 use std::collections::BTreeMap;
 
-/// The serial terminal of a guest.
+/// Device of the guest's serial terminal.
 const TERMINAL: &str = "ttyS0";
-/// Terminals of Xen.
+/// Terminal devices of Xen.
 const OLD_TERMINALS: [&str; 3] = ["hvc0", "xvc0", "xencons"];
-/// Drivers that an initial RAM disk needs.
+/// Drivers needed in an initial RAM disk.
 pub const DRIVERS: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_net"];
-/// Words of a kernel's command line that are of the old machine.
+/// Kernel command-line words that belong to the old machine.
 const OLD_WORDS: [&str; 6] = ["root", "console", "xencons", "ro", "rw", "clocksource"];
 
-/// What became of `fstab`.
+/// Result of the change of `fstab`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Fstab {
-    /// The new text.
+    /// New text of the file.
     pub text: String,
-    /// Devices that were replaced, with their UUID.
+    /// Replaced devices, with their UUIDs.
     pub replaced: Vec<(String, String)>,
-    /// Devices that nothing is known of.
+    /// Devices without a known file system.
     pub left: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ pub fn uuid_of<'u>(name: &str, uuids: &'u BTreeMap<String, String>) -> Option<&'
     exact.or_else(other).map(String::as_str)
 }
 
-/// Whether a name is that of a disk or of its partition.
+/// Returns whether a name is that of a disk or partition.
 fn is_disk(name: &str) -> bool {
     let prefixes = ["xvd", "sd", "hd", "vd"];
     prefixes.iter().any(|prefix| name.starts_with(prefix))
@@ -100,7 +100,7 @@ pub fn inittab(text: &str) -> String {
     new
 }
 
-/// Adds a line to a list of words, one a line, unless it is there.
+/// Adds a line to a list with one word a line, unless the list contains it.
 pub fn with_line(text: &str, wanted: &str) -> String {
     let mut new = text.to_owned();
     if text.lines().any(|line| line.trim() == wanted) {
@@ -112,15 +112,15 @@ pub fn with_line(text: &str, wanted: &str) -> String {
     new + wanted + "\n"
 }
 
-/// Returns the drivers of virtio as a list of modules, behind what is there.
+/// Returns the module list with the virtio drivers appended.
 pub fn modules(text: &str) -> String {
     DRIVERS
         .iter()
         .fold(text.to_owned(), |text, driver| with_line(&text, driver))
 }
 
-/// Returns what of a kernel's old command line is for the new one: neither its root nor its
-/// terminals.
+/// Returns the part of a kernel's old command line that the new one keeps: neither its root nor
+/// its terminals.
 pub fn command_line(old: &str) -> String {
     let is_kept = |word: &&str| {
         let name = word.split('=').next().unwrap_or_default();

@@ -1,9 +1,10 @@
-//! Whether an image is whole. QEMU reads what is behind the end of a file as zeroes, so an image
-//! whose download was interrupted would be imported as a disk with holes, and nobody would know.
-//! [`check`] follows the tables of a format and looks where their data ends.
+//! Detection of truncated disk images. QEMU reads zeroes beyond the end of a file, so an image
+//! from an interrupted download would silently be imported as a disk with holes. [`check`] follows
+//! the tables of a format and checks where their data ends.
 //!
-//! It reads tables alone, in pieces of a bounded size, and each table once. A table that is itself
-//! behind the end means that the image is cut; any other nonsense is left to QEMU, which refuses it.
+//! Only tables are read, in pieces of bounded size, and each table once. A table beyond the end of
+//! the file means that the image is truncated. Any other inconsistency is left to QEMU, which
+//! refuses it.
 //!
 //! Layouts: QEMU's `docs/interop/qcow2.txt`; VMware's "Virtual Disk Format 5.0"; the comment in
 //! QEMU's `block/vdi.c`; Microsoft's "Virtual Hard Disk Image Format" 1.0 and MS-VHDX; UEFI 2.10,
@@ -13,78 +14,78 @@ use super::format::Format;
 use std::io::{self, Read, Seek, SeekFrom};
 
 const SECTOR: u64 = 512;
-/// Bytes of a table that are read at once.
+/// Maximum number of bytes of a table that are read at once.
 const PIECE_BYTES: u64 = 64 << 10;
-/// Bytes of all tables of one image: those of 64 TiB in clusters of 64 KiB.
+/// Maximum size of all tables of one image, bytes: that of 64 TiB in clusters of 64 KiB.
 const TABLES_BYTES_MAX: u64 = 16 << 30;
-/// The place of the second level that a table of VMware has at the end of the file.
+/// Offset of the grain directory (VMDK) that means "in the footer at the end of the file".
 const AT_END: u64 = u64::MAX;
 
-/// The cookie of a footer of a VHD.
+/// Cookie of a VHD footer.
 const VHD: &[u8] = b"conectix";
 
-/// Why an image is refused.
+/// Reason why an image is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WholeError {
-    /// It ends before its data does.
+    /// The image ends before its data does.
     #[error(
         "the image is cut: it has {has} bytes, and its data ends at {needs} or later. Fetch it again"
     )]
     Cut {
-        /// Its bytes.
+        /// Size of the image, bytes.
         has: u64,
-        /// What its tables need at least.
+        /// Size that its tables require at least, bytes.
         needs: u64,
     },
-    /// A raw disk that ends before what is on it.
+    /// A raw disk ends before its contents do.
     #[error(
         "the disk is cut: it has {has} bytes, and its {what} reaches to {needs}. Fetch it again; if it is meant so, \
          `truncate -s {needs}` adds the missing zeroes"
     )]
     Contents {
-        /// Its bytes.
+        /// Size of the disk, bytes.
         has: u64,
-        /// What its contents say.
+        /// Size that its contents require, bytes.
         needs: u64,
-        /// Which of its contents.
+        /// Name of these contents.
         what: &'static str,
     },
-    /// A raw disk whose last sector is not whole.
+    /// The size of a raw disk is not a multiple of the sector size.
     #[error(
         "the disk is cut: its {0} bytes are not a whole number of sectors of 512 bytes. Fetch it again; if it is meant so, \
          `truncate -s %512` adds the missing zeroes"
     )]
     Sector(u64),
-    /// The end of the file has to have something that is not there.
+    /// The trailer of the format is missing at the end of the file.
     #[error("the image is cut: there is no {what} at the end of its {has} bytes. Fetch it again")]
     End {
-        /// Its bytes.
+        /// Size of the image, bytes.
         has: u64,
-        /// What is missing.
+        /// Name of the missing part.
         what: &'static str,
     },
-    /// Its tables are larger than those of any disk.
+    /// The tables are larger than those of any disk.
     #[error("the tables of the image are larger than those of any disk")]
     Tables,
-    /// It cannot be read.
+    /// The image cannot be read.
     #[error("the image cannot be read: {0}")]
     Io(#[from] io::Error),
 }
 
-/// A part of a file that is an image.
+/// Image within a part of a file.
 struct Image<R> {
     file: R,
     offset: u64,
     length: u64,
-    /// The last byte that is needed, exclusively.
+    /// End of the data so far, bytes (exclusive).
     needs: u64,
     read: u64,
 }
 
-/// Looks at an image of this format, which is `length` bytes of the file from `offset` on.
+/// Checks an image of this format, which occupies `length` bytes of the file from `offset` on.
 ///
 /// # Errors
-/// It is cut, or cannot be read.
+/// The image is truncated or cannot be read.
 pub fn check<R: Read + Seek>(
     format: Format,
     file: R,
@@ -138,12 +139,12 @@ fn le64(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl<R: Read + Seek> Image<R> {
-    /// Something at this place needs so many bytes.
+    /// Records that data at this offset needs so many bytes.
     fn need(&mut self, at: u64, bytes: u64) {
         self.needs = self.needs.max(at.saturating_add(bytes));
     }
 
-    /// Reads from a place on, as far as the image goes.
+    /// Reads from an offset on, at most to the end of the image.
     fn bytes(&mut self, at: u64, count: u64) -> Result<Vec<u8>, WholeError> {
         let count = count.min(self.length.saturating_sub(at));
         self.read = self.read.saturating_add(count);
@@ -161,8 +162,8 @@ impl<R: Read + Seek> Image<R> {
         Ok(bytes)
     }
 
-    /// Hands a table to `each`, in pieces of whole entries, with the number of the first one. A table
-    /// has to be there as a whole.
+    /// Calls `each` for each entry of a table with its index, and reads the table in pieces of
+    /// whole entries. The table must be complete.
     fn table(
         &mut self,
         at: u64,
@@ -200,7 +201,7 @@ impl<R: Read + Seek> Image<R> {
         let per_table = cluster / entry_bytes;
         let place = 0x00ff_ffff_ffff_fe00_u64;
         let covered = per_table.saturating_mul(cluster);
-        // More entries than the disk can use mean nothing.
+        // Entries beyond the size of the disk have no meaning.
         let tables = be32(&head, 36).min(size.div_ceil(covered.max(1)));
         self.table(be64(&head, 40), (tables, 8), |image, table, entry| {
             let at = be64(entry, 0) & place;
@@ -214,7 +215,7 @@ impl<R: Read + Seek> Image<R> {
             image.table(at, (count, entry_bytes), |image, number, entry| {
                 let found = be64(entry, 0);
                 if found & (1 << 62) != 0 {
-                    // Compressed: where it begins, and its further sectors.
+                    // A compressed cluster: its offset and the number of further sectors.
                     let bits = 62 - (cluster_bits - 8);
                     let at = found & ((1 << bits) - 1);
                     let sectors = (found & ((1 << 62) - 1)) >> bits;
@@ -246,7 +247,7 @@ impl<R: Read + Seek> Image<R> {
         }
         self.need(0, SECTOR);
         if !is_old && le64(&head, 56) == AT_END {
-            // The header is repeated behind the data, before a last marker, with the place of the directory.
+            // The footer repeats the header, with the offset of the directory, before a marker.
             let footer = self.bytes(self.length.saturating_sub(2 * SECTOR), SECTOR)?;
             if !footer.starts_with(b"KDMV") {
                 return Err(WholeError::End {
@@ -288,7 +289,7 @@ impl<R: Read + Seek> Image<R> {
             let count = per_table.min(capacity.saturating_sub(first).div_ceil(grain));
             image.table(at, (count, 4), |image, number, entry| {
                 let at = le32(entry, 0);
-                // 1 is a grain of zeroes.
+                // The value 1 marks a grain of zeroes.
                 if at <= 1 {
                     return Ok(());
                 }
@@ -333,7 +334,7 @@ impl<R: Read + Seek> Image<R> {
         let head = self.bytes(0, SECTOR)?;
         let mut footer = head;
         if !footer.starts_with(VHD) {
-            // One of a fixed size has its footer at the end alone.
+            // A fixed-size VHD has a footer only at its end.
             footer = self.bytes(self.length.saturating_sub(SECTOR), SECTOR)?;
             if !footer.starts_with(VHD) {
                 return Ok(());
@@ -437,7 +438,7 @@ impl<R: Read + Seek> Image<R> {
     }
 }
 
-/// Where the last partition of a disk ends; 0: there is no table.
+/// Returns the end of the last partition of a disk; 0: no partition table.
 fn partitions_end(head: &[u8]) -> u64 {
     if head.get(510..512) != Some(&[0x55, 0xaa]) {
         return 0;
@@ -466,7 +467,7 @@ fn partitions_end(head: &[u8]) -> u64 {
     needs
 }
 
-/// Where a file system ends that has the whole disk; 0: it is none that is known.
+/// Returns the end of a file system on the whole disk; 0: no known file system.
 fn file_system_end(head: &[u8]) -> u64 {
     let starts = |at: usize, with: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(with));
     if starts(1024 + 56, b"\x53\xef") {
@@ -492,7 +493,7 @@ fn btrfs_end(superblock: &[u8]) -> u64 {
     }
 }
 
-/// Where a CD ends (ECMA-119, 8.4.8 and 8.4.12).
+/// Returns the end of a CD image (ECMA-119, 8.4.8 and 8.4.12).
 fn cd_end(descriptor: &[u8]) -> u64 {
     match descriptor.starts_with(b"\x01CD001") {
         true => le32(descriptor, 80).saturating_mul(le32(descriptor, 128) & 0xffff),

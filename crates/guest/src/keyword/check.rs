@@ -1,4 +1,4 @@
-//! The line `check` of a `guest` section.
+//! Line `check` of a `guest` section.
 
 use super::LineBuilder;
 use super::codes;
@@ -12,21 +12,21 @@ use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-/// The time between two checks, milliseconds, where nothing else is said.
+/// Default interval between two checks, milliseconds.
 const INTER_MS: u64 = 2_000;
-/// Failures after which a guest does not work, and successes after which it does.
+/// Default number of failures until a guest is unhealthy, and of successes until it is healthy.
 const FALL: u32 = 3;
 const RISE: u32 = 2;
-/// How long a guest may take to start, milliseconds.
+/// Default time that a guest may take to start, milliseconds.
 const GRACE_MS: u64 = 60_000;
 
 /// Bounds of these times, milliseconds.
 const TIMES_MS: RangeInclusive<u32> = 100..=3600 * 1000;
 const GRACES_MS: RangeInclusive<u32> = 0..=24 * 3600 * 1000;
-/// The highest number of failures or successes.
+/// Maximum number of failures or successes.
 const COUNT_MAX: u32 = 1000;
 
-/// What is tried.
+/// Method of the check as written in the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Tried {
     Tcp(u16),
@@ -34,7 +34,7 @@ enum Tried {
     Agent,
 }
 
-/// The line.
+/// Parsed line `check`.
 #[derive(Debug)]
 pub(super) struct Check {
     tried: Tried,
@@ -100,7 +100,7 @@ fn take(check: &mut Check, option: &str, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// What the line of a guest comes to.
+/// Returns the check of a guest with defaults applied.
 pub(super) fn build(context: &mut Context, guest: &Guest) -> Option<config::Check> {
     let check = guest.check.as_ref()?;
     let mut addresses = guest.nics.iter().flat_map(|nic| &nic.addresses);

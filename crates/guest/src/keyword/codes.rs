@@ -1,9 +1,9 @@
-//! Codes of what is wrong with `guest` sections, and with the lines of `node` sections that
-//! are for guests.
+//! Diagnostic codes for `guest` sections, and for the lines of `node` sections that concern
+//! guests.
 
 use language::arguments::ArgumentCodes;
 
-/// The codes for missing, superfluous and invalid arguments.
+/// Codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {

@@ -1,4 +1,4 @@
-//! The lines of a `guest` section that say what the virtual machine is.
+//! Lines of a `guest` section that define the virtual machine.
 
 use super::section::{Draft, many, once};
 use super::words::memory as memory_size;
@@ -9,18 +9,18 @@ use language::keyword::Keyword;
 use language::{Diagnostic, Word, Written};
 use std::net::IpAddr;
 
-/// Processors of a guest.
+/// Maximum number of CPUs of a guest.
 const CPUS_MAX: u32 = 255;
-/// Disks of a guest.
+/// Maximum number of disks of a guest.
 const DISKS_MAX: usize = 16;
-/// Network cards of a guest.
+/// Maximum number of network cards of a guest.
 const NICS_MAX: usize = 8;
-/// Addresses of a network card.
+/// Maximum number of addresses of a network card.
 const ADDRESSES_MAX: usize = 16;
-/// Bytes of the name of an interface (`IFNAMSIZ`, without the zero at its end).
+/// Maximum length of an interface name (`IFNAMSIZ`, without the terminating zero), bytes.
 const INTERFACE_MAX: usize = 15;
 
-/// A network card, as its line has it.
+/// Network card as written in its line.
 #[derive(Debug)]
 pub(super) struct Nic {
     pub(super) bridge: Written<String>,
@@ -43,7 +43,7 @@ fn cpus(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The error for one disk or card too many.
+/// Returns the error for a disk or card above the maximum.
 fn too_many(args: &Args<'_>, max: usize, what: &str) -> Diagnostic {
     let told = format!("a guest has at most {max} {what}");
     Diagnostic::error(&codes::TOO_MANY, args.line().span, told)
@@ -81,7 +81,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Whether Linux accepts this as the name of an interface (`dev_valid_name`).
+/// Returns whether Linux accepts this as an interface name (`dev_valid_name`).
 fn is_interface_name(word: &Word) -> bool {
     let bytes = &word.bytes;
     let allowed = |byte: &u8| !byte.is_ascii_whitespace() && !b"/:\x0b\0".contains(byte);
@@ -90,7 +90,7 @@ fn is_interface_name(word: &Word) -> bool {
         && bytes.iter().all(allowed)
 }
 
-/// Reads a MAC address: six pairs of hexadecimal digits with `:` or `-` between them.
+/// Parses a MAC address: six pairs of hexadecimal digits with `:` or `-` between them.
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let separator = match text.contains('-') {
         true => '-',

@@ -1,8 +1,8 @@
-//! The section `guest`, and the lines of the section `node` that are for guests. Each keyword is a
+//! Section `guest`, and the lines of the section `node` that concern guests. Each keyword is a
 //! row.
 //!
-//! What comes out is all guests ([`Guests`]) on each node, since each node decides on which one a
-//! guest runs. Outside of a cluster, it is those of this machine.
+//! The result is all guests ([`Guests`]) on each node, since each node computes the placement of
+//! every guest. Outside of a cluster, the result is the guests of this machine.
 
 mod check;
 pub mod codes;
@@ -33,22 +33,22 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use together::Together;
 
-/// The part's name.
+/// Name of the guest part.
 pub const NAME: &str = "guest";
 
-/// How long the role may take at a stop, milliseconds. Guests continue to run.
+/// Time that the role may take to stop, milliseconds. Guests continue to run.
 const STOP_MS: u64 = 5_000;
-/// Bytes of user data.
+/// Maximum size of user data, bytes.
 const USER_DATA_BYTES_MAX: u64 = 1 << 20;
 
-/// A guest, as sections of other parts may name one.
+/// Export of a guest, to which sections of other parts may refer.
 const GUEST: Kind = Kind {
     name: "guest",
     unknown: &codes::NO_GUEST,
     label: "no section of this name",
 };
 
-/// Guests, as a part of a configuration.
+/// The guest part of a configuration.
 pub static PART: Part = Part {
     name: NAME,
     sections: Sections {
@@ -117,7 +117,7 @@ static TABLES: [SectionTable<Draft>; 2] = [
     SectionTable::new("node", OF_NODES, node::begin),
 ];
 
-/// The section itself, as the manual has it.
+/// Documentation of the section itself.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "guest",
@@ -185,7 +185,7 @@ impl Tabled for Draft {
     }
 }
 
-/// What is wrong with the sections, beyond single lines.
+/// Reports problems of sections beyond single lines.
 fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     for guest in &draft.guests {
@@ -209,9 +209,9 @@ fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnosti
     wrong
 }
 
-/// A guest says how much memory it takes.
+/// Checks that each guest has a memory size.
 fn missing(guest: &Guest) -> Option<Diagnostic> {
-    // A line that was refused says what is wrong with it.
+    // The error about a refused line is enough.
     if guest.has("memory") {
         return None;
     }
@@ -220,7 +220,7 @@ fn missing(guest: &Guest) -> Option<Diagnostic> {
     Some(told.help("add `memory SIZE`, such as `memory 4g`"))
 }
 
-/// A guest has what it boots from.
+/// Checks that each guest has something to boot from.
 fn nothing_to_boot(guest: &Guest) -> Option<Diagnostic> {
     let boot = guest.boot.as_ref();
     if boot.is_none() && guest.has("boot") {
@@ -244,7 +244,7 @@ fn nothing_to_boot(guest: &Guest) -> Option<Diagnostic> {
     Some(Diagnostic::error(&codes::BOOT, span, told).help(help))
 }
 
-/// The name of this node, where guests need a cluster.
+/// Returns the name of this node, if guests need a cluster.
 fn me(context: &Context, draft: &Draft) -> String {
     let options = &context.options;
     let is_cluster = !options.nodes.is_empty()
@@ -263,7 +263,7 @@ fn me(context: &Context, draft: &Draft) -> String {
     here.unwrap_or(&options.host).clone()
 }
 
-/// What the `node` sections say for guests.
+/// Returns the settings of `node` sections that concern guests.
 fn nodes(context: &Context, draft: &Draft) -> BTreeMap<String, config::Node> {
     let node = |node: &node::Node| {
         let said = config::Node {
@@ -276,7 +276,7 @@ fn nodes(context: &Context, draft: &Draft) -> BTreeMap<String, config::Node> {
     draft.nodes.iter().map(node).collect()
 }
 
-/// What a section comes to, without what depends on files and addresses.
+/// Returns the settings of a section, without those that depend on files and addresses.
 fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
     let names = |names: &[Written<String>]| -> BTreeSet<String> {
         names.iter().map(|name| name.value.clone()).collect()
@@ -315,10 +315,10 @@ fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
     }
 }
 
-/// Reads the file of `user-data`.
+/// Reads the file named by `user-data`.
 fn user_data(context: &mut Context, guest: &Guest) -> Option<String> {
     let file = guest.user_data.as_ref()?;
-    // It often holds passwords.
+    // The file often contains passwords.
     let found = context
         .outside
         .read_secret(&file.value, USER_DATA_BYTES_MAX);

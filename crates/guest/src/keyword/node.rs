@@ -1,5 +1,4 @@
-//! Lines of a `node` section that are for guests: how a node is powered off, and what it has for
-//! guests.
+//! Lines of a `node` section that concern guests: fencing methods and capacity.
 
 use super::section::Draft;
 use super::words::{memory, twice};
@@ -12,15 +11,15 @@ use part::power::control::Control;
 use part::power::line;
 use std::path::PathBuf;
 
-/// Lines `fence` of a node.
+/// Maximum number of lines `fence` of a node.
 const FENCES_MAX: usize = 8;
-/// Processors of a node.
+/// Maximum number of CPUs of a node.
 const CPUS_MAX: u32 = 65_536;
 
-/// A section. Its head is checked by the part that it is of.
+/// Section `node`. The part that owns the section checks its first line.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// None: the host name of the machine.
+    /// Name of the node; None: the host name of the machine.
     pub(super) name: Option<String>,
     pub(super) fences: Vec<Control>,
     pub(super) watchdog: Option<Written<PathBuf>>,

@@ -1,5 +1,5 @@
-//! What is wrong with where guests may run: the nodes of `prefer`, whether a guest has room on one
-//! of them, and whether they can be powered off.
+//! Checks of the nodes of guests: the nodes of `prefer`, whether a guest has room on one of them,
+//! and whether they can be powered off.
 
 use super::codes;
 use super::node::Node;
@@ -9,21 +9,21 @@ use crate::size;
 use configuration::{Context, is_name_of};
 use language::{Diagnostic, Span, Written, suggest};
 
-/// The name of a node as the cluster has it, or else its section.
+/// Returns the name of a node in the cluster, or else that of its section.
 pub(super) fn canonical(context: &Context, name: &str) -> String {
     let mut known = context.nodes.known().iter();
     let known = known.find(|known| is_name_of(name, known));
     known.map_or(name, String::as_str).to_owned()
 }
 
-/// The name of a section; that of the machine where it has none.
+/// Returns the name of a section; the host name if the section has none.
 pub(super) fn name_of(context: &Context, node: &Node) -> String {
     let options = &context.options;
     let own = || options.node.as_ref().unwrap_or(&options.host);
     canonical(context, node.name.as_ref().unwrap_or_else(own))
 }
 
-/// What is wrong with the nodes of a guest.
+/// Reports problems with the nodes of a guest.
 pub(super) fn of_guest(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
     let known = context.nodes.known();
     let name = &guest.name.value;
@@ -60,15 +60,15 @@ fn unknown(known: &[String], node: &Written<String>) -> Diagnostic {
     }
 }
 
-/// Whether some guest needs the lease of a cluster, where there is none: the place of the node
-/// that says so.
+/// Returns where a guest has a second node in `prefer`, which requires a cluster, although there
+/// is none; None: nowhere.
 pub(super) fn without_cluster(context: &Context, guests: &[Guest]) -> Option<Span> {
     let is_cluster = !context.options.nodes.is_empty() || !context.options.version.is_empty();
     let mut second = guests.iter().filter_map(|guest| guest.prefer.get(1));
     second.next().map(|node| node.span).filter(|_| !is_cluster)
 }
 
-/// The warning that guests wait outside of a cluster.
+/// Returns the warning that guests wait because there is no cluster.
 pub(super) fn of_cluster(context: &Context, guests: &[Guest]) -> Option<Diagnostic> {
     let span = without_cluster(context, guests)?;
     let told = "a guest of several nodes runs only in a cluster";
@@ -80,17 +80,17 @@ pub(super) fn of_cluster(context: &Context, guests: &[Guest]) -> Option<Diagnost
     )
 }
 
-/// The section of a node that a guest prefers.
+/// Returns the section of a node that a guest prefers.
 fn section<'d>(context: &Context, draft: &'d Draft, name: &str) -> Option<&'d Node> {
     let mut nodes = draft.nodes.iter();
     nodes.find(|node| is_name_of(name, &name_of(context, node)))
 }
 
-/// Guests that no node has room for.
+/// Reports guests for which no node has room.
 pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option<Diagnostic> {
     let memory = guest.memory.as_ref()?;
     let cpus = guest.cpus.as_ref().map_or(1, |cpus| cpus.value);
-    // A node that does not say what it has may have enough.
+    // A node without a configured capacity may have enough.
     let rooms = guest.prefer.iter().map(|node| {
         let section = section(context, draft, &node.value)?;
         Some((node, section.room.as_ref()?))
@@ -110,7 +110,7 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
         guest.name.value
     );
     let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
-    // What is too much is marked: of the memory and the processors, the one that no node has.
+    // Marks memory or CPUs: the one of which no node has enough.
     let lacks_memory = |(_, room): &(_, &Written<Room>)| {
         { room.value.memory_bytes }.is_some_and(|all| all < memory.value)
     };
@@ -125,14 +125,14 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
     Some(told.help("change the guest or the room, or name a larger node in `prefer`"))
 }
 
-/// Nodes that cannot be powered off, and the guests for which that counts.
+/// Reports nodes that cannot be powered off, with the guests concerned.
 struct Unfenced<'d> {
     nodes: Vec<&'d str>,
     at: Span,
     guests: Vec<&'d str>,
 }
 
-/// Guests whose takeover has to wait, a warning for all that have the same nodes.
+/// Reports guests whose takeover has to wait, with one warning for all guests with the same nodes.
 pub(super) fn of_fencing(
     context: &Context,
     draft: &Draft,
@@ -171,7 +171,8 @@ pub(super) fn of_fencing(
     stranded
 }
 
-/// A guest that no failure of these nodes brings to another one.
+/// Returns the warning that a guest with disks on external storage stays down if its node fails,
+/// because nothing powers the node off.
 fn of_external(guest: &Guest, nodes: &[&str], at: Span) -> Diagnostic {
     let name = &guest.name.value;
     let told = format!(

@@ -1,4 +1,4 @@
-//! The section `guest`: its first line, and the lines that say where and when it runs.
+//! Section `guest`: its first line, and the lines for placement and start order.
 
 use super::check::Check;
 use super::machine::Nic;
@@ -12,18 +12,18 @@ use language::{Diagnostic, Line, Span, Written};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Sections that are read.
+/// Maximum number of sections.
 const SECTIONS_MAX: usize = 256;
-/// Bytes of a name.
+/// Maximum length of a name, bytes.
 const NAME_MAX: usize = 64;
-/// Nodes on which a guest may run.
+/// Maximum number of nodes on which a guest may run.
 const NODES_MAX: usize = 16;
-/// The highest priority; the lowest is its negative.
+/// Highest priority; the lowest is its negative.
 const PRIORITY_MAX: i64 = 1000;
-/// How long a guest may take to shut down, milliseconds.
+/// Bounds of the time that a guest may take to shut down, milliseconds.
 const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=24 * 3600 * 1000;
 
-/// A section.
+/// Section `guest` as read so far.
 #[derive(Debug)]
 pub(super) struct Guest {
     pub(super) name: Written<String>,
@@ -37,11 +37,11 @@ pub(super) struct Guest {
     pub(super) check: Option<Check>,
     pub(super) plain: Plain,
     pub(super) others: Others,
-    /// Keywords that were given, also in lines that were refused, and where.
+    /// Keywords that were given and their positions, including refused lines.
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
-/// What needs no place in the file.
+/// Settings whose position in the file is not needed.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) firmware: Firmware,
@@ -53,7 +53,7 @@ pub(super) struct Plain {
     pub(super) template: Option<Span>,
 }
 
-/// Other guests that the section names.
+/// Other guests to which the section refers.
 #[derive(Debug, Default)]
 pub(super) struct Others {
     pub(super) after: Vec<Written<String>>,
@@ -62,18 +62,18 @@ pub(super) struct Others {
 }
 
 impl Guest {
-    /// Whether it is a template.
+    /// Returns whether the section is a template.
     pub(super) fn is_template(&self) -> bool {
         self.plain.template.is_some()
     }
 
-    /// Whether a keyword was given, also if its line was refused.
+    /// Returns whether a keyword was given, even if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
     }
 }
 
-/// The sections so far.
+/// Sections read so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) guests: Vec<Guest>,
@@ -128,7 +128,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-/// The section that is being read, for a keyword that it may have several times.
+/// Returns the current section, for a keyword that may be repeated.
 pub(super) fn many<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -141,7 +141,7 @@ pub(super) fn many<'d>(
     Ok(guest)
 }
 
-/// The section that is being read, for a keyword that it may have once.
+/// Returns the current section, for a keyword that may occur once.
 pub(super) fn once<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -173,7 +173,7 @@ fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Takes the names of other guests.
+/// Parses the names of other guests.
 fn names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     let first = args.required("the name of a guest")?;
     let rest = args.rest().iter();

@@ -1,5 +1,5 @@
-//! What guests must not share: volumes, MAC addresses and IP addresses; and whether their nodes have
-//! copies of their volumes.
+//! Checks for resources that guests must not share: volumes, MAC addresses and IP addresses. Also
+//! checks whether their nodes have copies of their volumes.
 
 use super::codes;
 use super::section::Guest;
@@ -10,10 +10,10 @@ use language::{Diagnostic, Span, Written};
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The kind of what a disk is, as the exchange has it.
+/// Export kind of volumes, which are the disks of guests; the value is the location of the volume.
 const VOLUME: &str = "volume";
 
-/// Finds what occurs twice: each further one, with the guest and the place of the first.
+/// Returns duplicates: each further occurrence, with the guest and position of the first.
 fn repeated<'d, T: Eq + Hash + Copy>(
     all: impl Iterator<Item = (&'d Guest, T, Span)>,
 ) -> Vec<(T, Span, &'d str, Span)> {
@@ -30,7 +30,7 @@ fn repeated<'d, T: Eq + Hash + Copy>(
     found
 }
 
-/// MAC addresses and IP addresses that two cards have.
+/// Reports MAC addresses and IP addresses of two cards.
 pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
     let cards = || {
         let of = |guest: &'d Guest| {
@@ -65,7 +65,7 @@ pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
     macs.chain(addresses).collect()
 }
 
-/// Volumes of two guests, or of one guest twice.
+/// Reports volumes used by two guests, or twice by one guest.
 pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
     let mut seen: HashMap<&str, Vec<(&str, &Disk, Span)>> = HashMap::new();
     let mut found = Vec::new();
@@ -100,7 +100,7 @@ pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
     found
 }
 
-/// Nodes of a guest that have no copy of one of its volumes.
+/// Reports nodes of a guest without a copy of one of its volumes.
 pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for disk in &guest.disks {
@@ -126,7 +126,7 @@ pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     found
 }
 
-/// Disks of a template that can be written, and disks of another guest that cannot.
+/// Reports writable disks of a template, and read-only disks of another guest.
 pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     let name = &guest.name.value;
     let wrong = |disk: &&Written<Disk>| {
@@ -157,22 +157,22 @@ pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     guest.disks.iter().filter(wrong).map(told).collect()
 }
 
-/// Where a volume is, as its section says.
+/// Returns the location of a volume, according to its section.
 fn located(exchange: &Exchange, volume: &str) -> Option<Located> {
     let mut volumes = exchange.all(VOLUME);
     volumes.find(|one| one.name == volume)?.value()
 }
 
-/// The image of a volume that a storage system keeps.
+/// Returns the image of a volume on external storage.
 pub(super) fn external(exchange: &Exchange, volume: &str) -> Option<External> {
     located(exchange, volume)?.external
 }
 
-/// The kind of volumes that a guest writes: the value is the guest's name.
+/// Export kind of volumes that a guest writes; the value is the guest's name.
 const WRITTEN: &str = "written volume";
 
-/// Names the volumes of a guest, which have to be there once all parts have finished, and which nobody
-/// else may use if the guest writes them.
+/// Exports references to the volumes of a guest. They must exist once all parts have finished, and
+/// nobody else may use those that the guest writes.
 pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
     for disk in &guest.disks {
         if !disk.value.read_only {
@@ -183,7 +183,7 @@ pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
     }
 }
 
-/// Bridges and files that a guest needs here and that are not on this machine.
+/// Reports bridges and files that a guest needs here and that this machine lacks.
 pub(super) fn not_here(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
     let options = &context.options;
     let mut prefers = guest.prefer.iter();

@@ -1,5 +1,5 @@
-//! What is wrong with the names of other guests: guests that do not exist, that wait for each other,
-//! or that can never be placed together.
+//! Checks of references to other guests: guests that do not exist, that wait for each other, or
+//! that can never be placed together.
 
 use super::codes;
 use super::section::{Guest, Others};
@@ -7,13 +7,13 @@ use configuration::is_name_of;
 use language::{Diagnostic, Written, suggest};
 use std::collections::HashMap;
 
-/// The guests, by their names.
+/// Guests by name.
 pub(super) struct Together<'d> {
     guests: &'d [Guest],
     numbers: HashMap<&'d str, usize>,
 }
 
-/// A keyword, and the guests that its line names.
+/// Keyword with the guests named in its line.
 type Named<'d> = (&'static str, &'d [Written<String>]);
 
 fn named(others: &Others) -> [Named<'_>; 3] {
@@ -34,14 +34,14 @@ impl<'d> Together<'d> {
         }
     }
 
-    /// Everything that is wrong.
+    /// Returns all problems.
     pub(super) fn check(&self) -> Vec<Diagnostic> {
         let unknown = self.guests.iter().flat_map(|guest| self.unknown(guest));
         let unknown = unknown.collect();
         [unknown, self.circles(), self.contradictions()].concat()
     }
 
-    /// Names of no guest, or of the guest itself.
+    /// Reports names of unknown guests, or of the guest itself.
     fn unknown(&self, guest: &Guest) -> Vec<Diagnostic> {
         let own = &*guest.name.value;
         let mut found = Vec::new();
@@ -65,7 +65,7 @@ impl<'d> Together<'d> {
         found
     }
 
-    /// The guests that a list names, except for the guest itself.
+    /// Returns the guests named in a list, except for the guest itself.
     fn known<'s>(
         &'s self,
         of: usize,
@@ -78,7 +78,7 @@ impl<'d> Together<'d> {
         known.filter(move |(number, _)| *number != of)
     }
 
-    /// Guests that wait for each other, each circle at the word that closes it.
+    /// Reports guests that wait for each other, each cycle at the word that closes it.
     fn circles(&self) -> Vec<Diagnostic> {
         let mut walk = Walk {
             together: self,
@@ -92,7 +92,7 @@ impl<'d> Together<'d> {
         walk.found
     }
 
-    /// Guests that can never be placed as the lines say.
+    /// Reports guests that can never be placed as configured.
     fn contradictions(&self) -> Vec<Diagnostic> {
         // Guests on one node have the number of the same one of them.
         let mut group: Vec<usize> = (0..self.guests.len()).collect();
@@ -154,7 +154,7 @@ impl<'d> Together<'d> {
     }
 }
 
-/// Two guests that have to be on one node and have none in common.
+/// Returns the reason if two guests have no common node in `prefer`, as text.
 fn apart_by_nodes(one: &Guest, two: &Guest) -> Option<&'static str> {
     let says = |guest: &Guest| !guest.prefer.is_empty();
     let is_common = |node: &Written<String>| {
@@ -165,17 +165,17 @@ fn apart_by_nodes(one: &Guest, two: &Guest) -> Option<&'static str> {
         .then_some("has no node in common with")
 }
 
-/// A walk along `start-order`.
+/// Depth-first search along `start-order`.
 struct Walk<'t, 'd> {
     together: &'t Together<'d>,
-    /// The guests from the first one to where it is.
+    /// Path from the first guest to the current one.
     path: Vec<usize>,
     is_done: Vec<bool>,
     found: Vec<Diagnostic>,
 }
 
 impl Walk<'_, '_> {
-    /// Goes on to a guest. The path is no longer than there are guests.
+    /// Visits a guest. The path is at most as long as the number of guests.
     fn visit(&mut self, guest: usize) {
         if self.is_done[guest] {
             return;

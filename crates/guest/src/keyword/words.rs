@@ -1,4 +1,4 @@
-//! What lines of several families share: times and sizes within bounds.
+//! Helpers for lines of several families: times and sizes within bounds.
 
 use super::codes;
 use crate::size::{self, MIB};
@@ -7,10 +7,10 @@ use language::value::TimeUnit;
 use language::{Diagnostic, Span, Written};
 use std::ops::RangeInclusive;
 
-/// The memory of a guest, or of a node for guests.
+/// Bounds of the memory of a guest, or of a node for guests.
 const MEMORY_BYTES: RangeInclusive<u64> = 16 * MIB..=16 << 40;
 
-/// The error for a second one in a section.
+/// Returns the error for a repeated keyword in a section.
 pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     let told = format!("'{keyword}' may appear only once in a section");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");

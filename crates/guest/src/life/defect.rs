@@ -1,20 +1,20 @@
-//! Deliberate defects of the life of a guest, which its simulation has to find.
+//! Deliberate defects of the life cycle of a guest, which its simulation has to find.
 
-/// A defect.
+/// Deliberate defect of the life cycle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
-    /// A guest goes on when its lease has ended.
+    /// A guest continues to run after its lease has ended.
     RunsWithoutLease,
     /// The process of a QEMU that does not confirm a pause is not stopped.
     TrustsPause,
-    /// One that is not seen to be stopped is not killed.
+    /// A process that is not seen to be stopped is not killed.
     TrustsHalt,
-    /// A process that was stopped does not go on.
+    /// A stopped process is not continued.
     StaysHalted,
-    /// A guest that fails is started again without a pause.
+    /// A failed guest is restarted without a delay.
     RestartsAtOnce,
-    /// A guest that fails is started again without end.
+    /// A failed guest is restarted without end.
     NeverGivesUp,
-    /// The restart of a guest that does not work is no failure.
+    /// The restart of an unhealthy guest does not count as a failure.
     ForgivesUnwell,
 }

@@ -1,18 +1,20 @@
-//! The life of a guest on its node, as a value: what is wanted and what is seen of its QEMU lead to
-//! the next order. It starts nothing and reads no clock.
+//! Life cycle of a guest on its node, as a pure state machine: the desired state and the events of
+//! its QEMU process determine the next order. The module starts no process and reads no clock.
 //!
-//! - At most one QEMU: a new one is started only when the one before it is known to have ended.
-//! - Processors run only while [`Wish::Run`] holds. QEMU begins paused, so a guest that was started
-//!   for a lease that has ended meanwhile never runs.
-//! - A guest that is to stand still is paused at once. QEMU confirms that only when its requests to
-//!   the disks have ended, and without a majority they do not: after [`HALT_AFTER_MS`] its process is
-//!   stopped by a signal, and goes on when the guest may run. It is killed if it is not seen to stand
-//!   still within [`PAUSE_MAX_MS`]. A process that somebody else has stopped goes on as soon as nothing
-//!   justifies that, and one that is to stand still and was continued is stopped again.
-//! - A QEMU that ends by itself is started again after a pause that grows; after
-//!   [`FAILURES_MAX`] failures in a row the guest is left stopped, with the reason.
-//! - A guest that does not work ([`Input::Unwell`]) is shut down and started again. That is a failure,
-//!   too; one that never worked for long does not forget the failures before.
+//! - At most one QEMU process: a new one is started only after its predecessor is known to have
+//!   ended.
+//! - The virtual CPUs run only while [`Wish::Run`] holds. QEMU starts paused, so a guest that was
+//!   started for a lease that has ended meanwhile never runs.
+//! - A guest that must not run is paused at once. QEMU confirms a pause only after all outstanding
+//!   disk requests have ended, which they do not without a majority. After [`HALT_AFTER_MS`] a
+//!   signal therefore stops the process; it is continued once the guest may run. The process is
+//!   killed if the guest is not seen to be paused within [`PAUSE_MAX_MS`]. A process stopped by a
+//!   foreign signal is continued unless the desired state forbids it; one that must stay stopped
+//!   and was continued is stopped again.
+//! - A QEMU process that ends by itself is restarted after a growing delay. After [`FAILURES_MAX`]
+//!   failures in a row the guest stays stopped, with the reason.
+//! - An unhealthy guest ([`Input::Unwell`]) is shut down and restarted. That counts as a failure.
+//!   Earlier failures are reset only if the guest was healthy for [`WELL_AFTER_MS`].
 
 pub mod defect;
 #[cfg(test)]
@@ -24,161 +26,162 @@ pub use defect::Defect;
 
 use std::fmt;
 
-/// How long it may take until a guest is known to stand still. A lease may be granted to another node
-/// 1.25 s after its end here, so this is less.
+/// Deadline for a guest to be known as paused or stopped. Shorter than the 1.25 s after the end of
+/// the lease here at which another node may be granted the lease.
 pub const PAUSE_MAX_MS: u64 = 500;
-/// How long QEMU may take to confirm that a guest is paused, before its process is stopped.
+/// Time that QEMU has to confirm a pause before its process is stopped by a signal.
 pub const HALT_AFTER_MS: u64 = 300;
-/// How long it may take until no thread of a process that is stopped runs.
+/// Time within which every thread of a process that was sent the stop signal must have stopped.
 const HALT_MAX_MS: u64 = PAUSE_MAX_MS - HALT_AFTER_MS;
-/// How long QEMU may take until its monitor responds.
+/// Time that QEMU has until its monitor responds.
 pub const START_MAX_MS: u64 = 60_000;
-/// How long QEMU may take to end by itself when it is told to.
+/// Time that QEMU has to end after `quit`.
 pub const QUIT_MAX_MS: u64 = 10_000;
-/// How often QEMU may fail in a row.
+/// Number of failures in a row after which the guest is not restarted.
 pub const FAILURES_MAX: u32 = 3;
-/// A guest that ran for so long has started well: earlier failures do not count any more.
+/// Running time after which earlier failures no longer count.
 pub const WELL_AFTER_MS: u64 = 600_000;
-/// The pause before the next start, after the first failure. It doubles with each further one.
+/// Delay before the restart after the first failure. It doubles with each further failure.
 const PAUSE_FIRST_MS: u64 = 1_000;
-/// How soon a guest whose disk failed is continued again.
+/// Interval at which a guest paused by a disk error is continued again.
 const DISK_AGAIN_MS: u64 = 1_000;
-/// How often a guest that shuts down is told so again: some look away during their boot.
+/// Interval at which the power button is pressed again: some guests ignore it while they boot.
 const POWER_AGAIN_MS: u64 = 10_000;
 
-/// What is wanted of a guest here.
+/// Desired state of a guest on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
-    /// It runs.
+    /// The guest runs.
     Run,
-    /// It is not started now; if it is there, it goes on as it is.
+    /// The guest is not started now. A process that exists is left as it is.
     Hold,
-    /// It comes from another node: QEMU is started and waits for it.
+    /// The guest is migrated here: QEMU is started and waits for the incoming migration.
     Arrive,
-    /// It stands still: whether it may run here is not known.
+    /// The guest is paused at once, because this node does not know whether the guest may run
+    /// here.
     Freeze,
-    /// It stands still for a snapshot, as soon as QEMU has ended its requests to the disks; it is not
-    /// killed for being slow.
+    /// The guest is paused for a snapshot, as soon as QEMU has ended its disk requests. A slow
+    /// pause does not get it killed.
     Stand,
-    /// It shuts down, and is ended after this time.
+    /// The guest shuts down, and is ended when the time has passed.
     ShutDown {
-        /// When, milliseconds.
+        /// Time to shut down, milliseconds.
         within_ms: u64,
     },
-    /// It is not here, at once.
+    /// The process is killed at once.
     Kill,
 }
 
-/// What QEMU says of a guest.
+/// State of a guest as QEMU reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
-    /// Its processors run.
+    /// The virtual CPUs run.
     Running,
-    /// They do not: it was not started yet, or is paused.
+    /// The virtual CPUs are stopped: the guest was not started yet, or is paused.
     Paused,
-    /// They do not, since a disk had an error.
+    /// The virtual CPUs are stopped because of a disk I/O error.
     DiskError,
-    /// It has shut down.
+    /// The guest has shut down.
     ShutDown,
-    /// Its kernel has given up.
+    /// The kernel of the guest has panicked.
     Panicked,
-    /// QEMU cannot go on with it.
+    /// QEMU reported an internal error and cannot continue the guest.
     Broken,
-    /// It comes from another node: QEMU waits for it.
+    /// QEMU waits for an incoming migration.
     Arriving,
-    /// It is paused for its move to another node: nothing is to be done here.
+    /// The guest is paused for its migration to another node. No order is needed.
     Moving,
-    /// It has gone to another node.
+    /// The guest was migrated to another node.
     Moved,
 }
 
-/// What is seen.
+/// Event of the guest's QEMU process, or request of an operator.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// A process that was there before: started by a former role.
+    /// A process of a previous role was found running.
     Found,
-    /// It was started.
+    /// The process was started.
     Started,
-    /// It could not be started.
+    /// The process could not be started, with the reason.
     NotStarted(String),
-    /// QEMU says how the guest is.
+    /// QEMU reports the state of the guest.
     Says(Status),
-    /// QEMU has carried out [`Order::Continue`] or [`Order::Pause`], or refused it; its process was
-    /// seen to be stopped ([`Order::Halt`]).
+    /// [`Order::Continue`] or [`Order::Pause`] was carried out or refused by QEMU, or the process
+    /// was seen to be stopped ([`Order::Halt`]).
     Obeyed(Order),
-    /// Its process is stopped, or is not, as the kernel says (state T).
+    /// Kernel's view of the process: stopped (state T) or not.
     IsHalted(bool),
-    /// The process has ended, with its last words.
+    /// The process has ended, with its last output.
     Ended(String),
-    /// An operator starts it again after failures.
+    /// An operator restarts the guest after failures.
     Forgive,
-    /// It runs and does not work: it is to be restarted.
+    /// The guest runs but is unhealthy, and has to be restarted.
     Unwell {
-        /// Why, in words.
+        /// Reason of the failed check.
         why: String,
-        /// How long it worked before, milliseconds; zero: never.
+        /// Time for which the guest was healthy before, milliseconds; zero: never.
         well_ms: u64,
-        /// How long it may take to shut down.
+        /// Time to shut down, milliseconds.
         within_ms: u64,
     },
 }
 
-/// What is to be done.
+/// Order to be carried out on the QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Start QEMU, with the guest paused.
     Start,
-    /// Let its processors run.
+    /// Let the virtual CPUs run.
     Continue,
-    /// Stop them.
+    /// Stop the virtual CPUs.
     Pause,
-    /// Stop the process of QEMU.
+    /// Stop the QEMU process by a signal.
     Halt,
-    /// Let it go on.
+    /// Continue the stopped QEMU process by a signal.
     Resume,
-    /// Press the power button.
+    /// Press the power button (ACPI).
     PowerDown,
-    /// End QEMU.
+    /// Tell QEMU to quit.
     Quit,
-    /// Kill QEMU.
+    /// Kill the QEMU process.
     Kill,
 }
 
-/// How a guest is, for people and for other nodes.
+/// Status of a guest as shown to operators and other nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Shown {
-    /// There is none here.
+    /// No QEMU process exists here.
     Down,
-    /// It failed, and is started again at this time, milliseconds.
+    /// The guest failed and is restarted at this time, milliseconds.
     Waits(u64),
-    /// QEMU starts.
+    /// The QEMU process starts.
     Starting,
-    /// It runs.
+    /// The virtual CPUs run.
     Running,
-    /// It stands still.
+    /// The guest is paused, with the reason.
     Paused(Still),
-    /// It shuts down; killed at this time, milliseconds.
+    /// The guest shuts down; the process is ended at this time, milliseconds.
     ShuttingDown(u64),
-    /// It is being ended.
+    /// The QEMU process is being ended.
     Ending,
-    /// It shut down by itself, and stays so until an operator starts it.
+    /// The guest shut down by itself, and stays down until an operator starts it.
     Off,
-    /// It failed too often.
+    /// The guest failed [`FAILURES_MAX`] times in a row.
     Failed,
 }
 
-/// Why a guest stands still.
+/// Reason for which a guest is paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Still {
-    /// It is to.
+    /// The desired state does not let the guest run.
     Wished,
     /// A disk had an error.
     Disk,
-    /// It moves between nodes.
+    /// The guest is being migrated.
     Moving,
-    /// A snapshot of its disks is taken.
+    /// A snapshot of its disks is being taken.
     Snapshot,
-    /// Somebody has stopped its process by a signal.
+    /// A foreign signal has stopped the process.
     Stopped,
 }
 
@@ -194,72 +197,72 @@ impl fmt::Display for Still {
     }
 }
 
-/// What there is of QEMU.
+/// Known state of the QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Process {
     None,
-    /// It was ordered, and it is not known yet whether it is there.
+    /// A start was ordered and has not been confirmed or refused yet.
     Ordered,
-    /// It is there, and its monitor has said nothing yet; since, milliseconds.
+    /// The process exists but its monitor has not responded yet; start time, milliseconds.
     Silent(u64),
-    /// It is there.
+    /// The process exists and its monitor has reported this state.
     Speaks(Status),
 }
 
-/// Whether the process of QEMU is stopped as a whole.
+/// Known state of the stop signal to the whole QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Halt {
     No,
-    /// It was ordered, at this time, milliseconds.
+    /// The stop signal was ordered at this time, milliseconds.
     Ordered(u64),
-    /// No thread of it runs.
+    /// No thread of the process runs.
     Done,
-    /// No thread of it runs, and nobody here has ordered that.
+    /// No thread of the process runs, and this role has not ordered that.
     Foreign,
 }
 
-/// How it is ended.
+/// Orderly end of a process in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Ending {
-    /// When the power button was pressed last; None: QEMU is told to quit.
+    /// Time of the last press of the power button, milliseconds; None: QEMU was told to quit.
     pressed: Option<u64>,
-    /// When it is killed.
+    /// Time at which the process is told to quit, or killed if it was told already, milliseconds.
     kill_at: u64,
 }
 
-/// A restart of a guest that does not work.
+/// Restart of an unhealthy guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Restart {
     well_ms: u64,
     within_ms: u64,
 }
 
-/// The life.
+/// Life cycle of one guest: events go in by [`Life::see`], orders come out of [`Life::next`].
 #[derive(Clone, Debug)]
 pub struct Life {
     process: Process,
     ending: Option<Ending>,
-    /// It is restarted: its end is a failure.
+    /// Pending restart of an unhealthy guest: its end counts as a failure.
     restart: Option<Restart>,
-    /// It was told to pause, at this time, and has not obeyed yet.
+    /// Time of a pause order that QEMU has not confirmed yet, milliseconds.
     freezing: Option<u64>,
     halt: Halt,
-    /// It was told to continue, and has not obeyed yet.
+    /// A continue order is pending and not confirmed yet.
     continuing: bool,
-    /// When it was told to continue last.
+    /// Time of the last continue order, milliseconds.
     continued: Option<u64>,
-    /// It was killed, and has not ended yet.
+    /// The kill was ordered and the process has not ended yet.
     killed: bool,
     failures: u32,
-    /// Not started before.
+    /// Earliest time of the next start, milliseconds.
     not_before: u64,
-    /// Since when it runs.
+    /// Time since which the virtual CPUs run, milliseconds.
     runs_since: Option<u64>,
-    /// It shut down by itself.
+    /// The guest shut down by itself.
     is_off: bool,
-    /// Its power button was pressed: if it shuts down, that is not by itself.
+    /// The power button was pressed, so a shutdown is not the guest's own decision.
     was_pressed: bool,
-    /// The last failure.
+    /// Reason of the last failure.
     pub why: String,
     broken: Option<Defect>,
 }
@@ -271,7 +274,7 @@ impl Default for Life {
 }
 
 impl Life {
-    /// With a deliberate defect.
+    /// Creates a life cycle with a deliberate defect.
     pub(crate) fn with(broken: Option<Defect>) -> Life {
         Life {
             process: Process::None,
@@ -292,12 +295,12 @@ impl Life {
         }
     }
 
-    /// Whether there is a process, or may be one.
+    /// Returns whether a QEMU process exists or may exist.
     pub fn is_there(&self) -> bool {
         self.process != Process::None
     }
 
-    /// Whether its processors may run.
+    /// Returns whether the virtual CPUs may be running.
     pub fn may_run(&self) -> bool {
         match self.process {
             _ if self.is_halted() => false,
@@ -307,27 +310,27 @@ impl Life {
         }
     }
 
-    /// Whether its processors run.
+    /// Returns whether the virtual CPUs run.
     pub fn runs(&self) -> bool {
         self.process == Process::Speaks(Status::Running) && !self.is_halted()
     }
 
-    /// Whether no thread of its process runs, as far as is known.
+    /// Returns whether all threads of the process are stopped, as far as is known.
     fn is_halted(&self) -> bool {
         matches!(self.halt, Halt::Done | Halt::Foreign)
     }
 
-    /// Whether its process is to be stopped, and was not seen to be.
+    /// Returns whether a stop signal was ordered and has not been seen to take effect yet.
     pub fn is_halting(&self) -> bool {
         matches!(self.halt, Halt::Ordered(_))
     }
 
-    /// Whether it is being restarted, since it does not work.
+    /// Returns whether the guest is being restarted because it is unhealthy.
     pub fn is_restarting(&self) -> bool {
         self.restart.is_some()
     }
 
-    /// What QEMU said of the guest last.
+    /// Returns the state that QEMU reported last.
     pub fn status(&self) -> Option<Status> {
         match self.process {
             Process::Speaks(status) => Some(status),
@@ -335,12 +338,12 @@ impl Life {
         }
     }
 
-    /// Whether it shut down by itself.
+    /// Returns whether the guest shut down by itself.
     pub fn is_off(&self) -> bool {
         self.is_off
     }
 
-    /// Whether it failed too often.
+    /// Returns whether the guest failed [`FAILURES_MAX`] times in a row.
     pub fn has_failed(&self) -> bool {
         self.failures >= FAILURES_MAX
     }
@@ -349,7 +352,7 @@ impl Life {
         self.broken == Some(defect)
     }
 
-    /// Takes in what is seen.
+    /// Applies an event.
     pub fn see(&mut self, input: Input, now: u64) {
         match input {
             Input::Found | Input::Started => {
@@ -388,12 +391,13 @@ impl Life {
         }
     }
 
-    /// A signal of somebody else has stopped the process, or continued it.
+    /// Records that a foreign signal has stopped or continued the process.
     fn see_halt(&mut self, is_halted: bool, now: u64) {
         self.halt = match (self.halt, is_halted) {
             (Halt::No, true) if self.is_there() && !self.killed => Halt::Foreign,
             (Halt::Foreign, false) => Halt::No,
-            // One that was told to pause long ago is stopped again at once.
+            // A process that must stay stopped is stopped again at once: the time for QEMU to
+            // confirm a pause counts as over.
             (Halt::Done, false) => {
                 if let Process::Silent(since) = &mut self.process {
                     *since = now.saturating_sub(HALT_AFTER_MS);
@@ -405,7 +409,7 @@ impl Life {
     }
 
     fn be_unwell(&mut self, why: String, restart: Restart) {
-        // One that ends anyway is not restarted.
+        // A guest that is being ended anyway is not restarted.
         if self.runs() && self.ending.is_none() && self.restart.is_none() && !self.killed {
             self.why = why;
             self.restart = Some(restart);
@@ -413,7 +417,7 @@ impl Life {
     }
 
     fn says(&mut self, status: Status, now: u64) {
-        // What has moved never runs again, whatever QEMU says late.
+        // A migrated guest never runs again here, whatever QEMU reports late.
         let is_final = Process::Speaks(Status::Moved);
         if matches!(self.process, Process::None | Process::Ordered) || self.process == is_final {
             return;
@@ -437,10 +441,10 @@ impl Life {
         self.halt = Halt::No;
         self.continuing = false;
         self.continued = None;
-        // One that did not arrive is at the node that it left.
+        // A guest whose incoming migration failed still runs on its source node: no failure here.
         let moves = [Status::Moved, Status::Arriving].map(Process::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
-            // How long it ran is of no meaning: only how long it worked is.
+            // The time counts for which the guest was healthy, not the time for which it ran.
             self.runs_since = Some(now.saturating_sub(well_ms));
             let why = std::mem::take(&mut self.why);
             match self.is(Defect::ForgivesUnwell) {
@@ -467,8 +471,8 @@ impl Life {
         };
     }
 
-    /// Returns what is to be done now, one thing at a time: to be asked again after each that was
-    /// done, and after each that was seen.
+    /// Returns the next order for the process, one at a time. To be called again after each order
+    /// was carried out and after each event.
     pub fn next(&mut self, wish: Wish, now: u64) -> Option<Order> {
         if self.killed {
             return None;
@@ -490,15 +494,17 @@ impl Life {
             return None;
         }
         if arrives {
-            // It runs where it comes from, whatever it did here before.
+            // The guest runs on the source node, so an earlier shutdown or failure here is
+            // obsolete.
             (self.is_off, self.failures) = (false, 0);
         }
         self.process = Process::Ordered;
         Some(Order::Start)
     }
 
-    /// QEMU begins paused, so one that has not said anything runs nothing: unless it was found, by a
-    /// role that does not know what the former one did.
+    /// Returns the next order while the monitor has not responded yet. QEMU starts paused, so such
+    /// a guest does not run, unless the process was found by a role that does not know what its
+    /// predecessor ordered.
     fn while_silent(&mut self, wish: Wish, since: u64, now: u64) -> Option<Order> {
         match wish {
             Wish::Kill => return self.kill(),
@@ -512,8 +518,8 @@ impl Life {
         self.kill()
     }
 
-    /// Stops the process of a QEMU that does not confirm a pause: with one that waits for its disks,
-    /// no request was lost when they are back.
+    /// Stops the process of a QEMU that does not confirm a pause. A process that waits for its
+    /// disks is not killed: it loses no request and continues when the disks are back.
     fn halt(&mut self, since: u64, now: u64) -> Option<Order> {
         match self.halt {
             Halt::No if now < since.saturating_add(HALT_AFTER_MS) => None,
@@ -536,13 +542,13 @@ impl Life {
         match wish {
             Wish::Kill => return self.kill(),
             Wish::Freeze if self.halt == Halt::Foreign => {
-                // It stands still already.
+                // A foreign signal has stopped the process already; no second one is needed.
                 self.halt = Halt::Done;
                 return None;
             }
             Wish::Freeze => return self.halt(now, now),
             Wish::Hold | Wish::Arrive if self.halt == Halt::Foreign => {}
-            // It goes on as it is.
+            // The process is left stopped, as it is.
             Wish::Hold | Wish::Arrive => return None,
             Wish::Run | Wish::Stand | Wish::ShutDown { .. } => {}
         }
@@ -566,7 +572,7 @@ impl Life {
             return self.kill();
         }
         if wish == Wish::Freeze && (self.may_run() || self.freezing.is_some()) {
-            // The power button is pressed again when it may go on.
+            // The press of the power button is repeated once the guest may run again.
             self.ending = self.ending.filter(|ending| ending.pressed.is_none());
             return self.freeze(now);
         }
@@ -578,7 +584,7 @@ impl Life {
         }
         match status {
             Status::ShutDown => {
-                // Of itself: nobody told it to.
+                // The guest shut down by itself, unless the shutdown was ordered.
                 let is_told = matches!(wish, Wish::ShutDown { .. }) || self.was_pressed;
                 self.is_off = !is_told && self.restart.is_none();
                 return self.quit(now);
@@ -636,7 +642,7 @@ impl Life {
                 self.freezing = Some(now);
                 Some(Order::Pause)
             }
-            // It was to end anyway.
+            // A guest that was being ended anyway is killed instead of stopped by a signal.
             Some(since) if self.ending.is_some() => {
                 let is_late = now >= since.saturating_add(PAUSE_MAX_MS);
                 is_late.then(|| self.kill()).flatten()
@@ -651,7 +657,7 @@ impl Life {
         }
         let kill_at = now.saturating_add(within_ms);
         if status != Status::Running {
-            // It hears the power button only while it runs.
+            // The guest notices the power button only while it runs.
             return match status {
                 Status::DiskError => self.quit(now),
                 _ => self.tell_to_continue(now),
@@ -676,7 +682,7 @@ impl Life {
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
             None => return None,
-            // QEMU closes the disks in order, if it can.
+            // A quitting QEMU closes the disk images in order, unlike one that is killed.
             Some(_) if is_over => return self.quit(now),
             Some(pressed) => pressed,
         };
@@ -691,7 +697,7 @@ impl Life {
         None
     }
 
-    /// When [`Life::next`] may have something new to do, milliseconds.
+    /// Returns the next time at which [`Life::next`] may have an order, milliseconds.
     pub fn deadline(&self, wish: Wish) -> Option<u64> {
         if self.killed {
             return None;
@@ -702,7 +708,7 @@ impl Life {
                 waits.then_some(self.not_before)
             }
             Process::Ordered => None,
-            // With another wish it goes on at once, or stays as it is.
+            // With any other desired state the process is continued at once or left as it is.
             _ if self.halt != Halt::No => self.halt_due(0).filter(|_| wish == Wish::Freeze),
             Process::Silent(since) if wish == Wish::Freeze => self.halt_due(since),
             Process::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
@@ -721,7 +727,8 @@ impl Life {
         }
     }
 
-    /// When the process of one that was told to pause at this time is stopped, or killed.
+    /// Returns the time at which a process with a pause order of time `since` is stopped, or
+    /// killed.
     fn halt_due(&self, since: u64) -> Option<u64> {
         match self.halt {
             Halt::No => Some(since.saturating_add(HALT_AFTER_MS)),
@@ -730,7 +737,7 @@ impl Life {
         }
     }
 
-    /// Returns how the guest is, for people.
+    /// Returns the status of the guest for operators.
     pub fn shown(&self, now: u64) -> Shown {
         match self.process {
             Process::None if self.is_off => Shown::Off,

@@ -8,7 +8,7 @@ use lab::{Random, setting};
 
 const SEEDS: u64 = 3_000;
 const STEPS: u64 = 400;
-/// How long a guest that does not work may take to shut down.
+/// Time that an unhealthy guest may take to shut down.
 const UNWELL_MS: u64 = 20_000;
 
 /// A QEMU as it may be.
@@ -16,17 +16,17 @@ const UNWELL_MS: u64 = 20_000;
 struct Qemu {
     is_there: bool,
     status: Option<Status>,
-    /// It takes no orders any more but a kill.
+    /// QEMU hangs and reacts only to a kill.
     hangs: bool,
     /// Orders that it has not obeyed yet.
     orders: Vec<Order>,
-    /// Its process is stopped; false in it: a thread is held up in the kernel.
+    /// The process was sent the stop signal; false: a thread still runs in the kernel.
     halted: Option<bool>,
-    /// It was told to end.
+    /// QEMU was told to quit.
     ends: bool,
     /// The kernel of the guest has given up.
     panicked: bool,
-    /// It was started to take a guest from another node.
+    /// The process was started for an incoming migration.
     arrives: bool,
 }
 
@@ -42,7 +42,7 @@ struct World {
     failed: u32,
     failed_at: Option<u64>,
     runs_since: Option<u64>,
-    /// It does not work, and is to be restarted: how long it worked before.
+    /// Time for which the unhealthy guest was healthy before; None: no restart is pending.
     unwell: Option<u64>,
     /// Since when that is so, and it may run.
     unwell_since: Option<u64>,
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// Its check fails.
+    /// Makes the check of the guest fail.
     fn is_unwell(&mut self) {
         let well_ms = self.random.below(self.now.min(2 * WELL_AFTER_MS));
         self.see(Input::Unwell {

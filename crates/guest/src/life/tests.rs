@@ -26,7 +26,7 @@ fn process_that_somebody_stopped_is_continued_where_the_guest_may_run() {
         assert_eq!(life.next(wish, 1_000), Some(Order::Resume), "{wish:?}");
         assert_eq!(life.shown(1_000), Shown::Running);
     }
-    // Continued by whoever has stopped it.
+    // The process is continued by the same foreign program that stopped it.
     let mut life = running();
     life.see(Input::IsHalted(true), 1_000);
     life.see(Input::IsHalted(false), 3_000);

@@ -1,12 +1,12 @@
-//! Deliberate defects of a move, which its simulation has to find.
+//! Deliberate defects of a migration, which its simulation has to find.
 
-/// A defect.
+/// Deliberate defect of a migration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
     /// The target continues a guest without [`super::Message::Done`].
     TrustsTheStream,
-    /// The source lets the guest go on without its lease.
+    /// The source lets the guest run without its lease.
     ReturnsWithoutLease,
-    /// The source lets the guest go on while the target may write its volumes.
+    /// The source lets the guest run while the target may write its volumes.
     ReturnsWithoutVolumes,
 }

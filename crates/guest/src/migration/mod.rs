@@ -1,15 +1,15 @@
-//! A guest that moves to another node while it runs, as values without I/O and clock: [`source`] on
-//! the node that it leaves, [`target`] on the other one.
+//! Live migration of a guest, as state machines without I/O and clock: [`source`] on the node that
+//! the guest leaves, [`target`] on the other one.
 //!
-//! - The source asks; the target starts a QEMU that waits, and listens.
-//! - The source copies the memory while the guest runs, until QEMU has paused it for the switch.
-//! - The source hands its volumes over, the target takes them, and says when it has them.
-//! - The source lets QEMU copy the rest. Then it says so ([`Message::Done`]) and gives its lease up.
-//! - The target continues the guest with its lease, and only after [`Message::Done`]: whatever else
-//!   it has may be older than what the source wrote since.
+//! - The source sends a request; the target starts a QEMU process that waits and listens.
+//! - The source copies the memory while the guest runs, until QEMU pauses it for the switchover.
+//! - The source hands the volumes over. The target opens them and reports when it has done so.
+//! - The source lets QEMU copy the rest. Then it sends [`Message::Done`] and releases the lease.
+//! - The target lets the guest run with the lease, and only after [`Message::Done`]: everything
+//!   that it received before may be older than what the source wrote later.
 //!
-//! Until QEMU has completed, every failure leaves the guest at the source. After that the guest is
-//! the target's; if it fails there, it starts from its disks.
+//! Until QEMU has completed the migration, every failure leaves the guest on the source. After
+//! that the guest belongs to the target; if it fails there, it is started again from its disks.
 
 pub mod defect;
 #[cfg(test)]
@@ -26,90 +26,90 @@ use part::codec;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a message: the data for cloud-init is the most of it.
+/// Maximum length of a message, bytes. The data for cloud-init takes most of it.
 pub const MESSAGE_BYTES_MAX: usize = 256 << 10;
 
-/// The commands that cancel a migration in QEMU, each with its `state`, to be sent one right after
-/// the other. With `pause-before-switchover`, QEMU 7.2 that gets the first one while it pauses the
-/// guest waits for ever: its thread sleeps until it may go on, and the cancellation wakes it only in
-/// `pre-switchover`. The second command wakes it in any case; with nothing to wake it is refused, or
-/// forgotten by the next migration.
+/// Commands that cancel a migration in QEMU, each with its `state`, to be sent one right after the
+/// other. With `pause-before-switchover`, QEMU 7.2 hangs if it receives the first one while it
+/// pauses the guest: its thread sleeps until it may continue, and the cancellation wakes it only
+/// in `pre-switchover`. The second command wakes it in any case. If there is nothing to wake, QEMU
+/// refuses the second command, or the next migration discards it.
 pub const CANCEL: [(&str, Option<&str>); 2] = [
     ("migrate_cancel", None),
     ("migrate-continue", Some("cancelling")),
 ];
 
-/// The first message of a connection.
+/// First message of a connection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub enum Hello {
-    /// Messages follow.
+    /// Request to migrate a guest. Messages follow.
     Ask(Box<Ask>),
-    /// The stream of QEMU follows.
+    /// Start of QEMU's migration stream. Its bytes follow.
     Stream {
-        /// The guest.
+        /// Name of the guest concerned.
         #[serde(with = "Name")]
         guest: String,
-        /// The number of the move.
+        /// Number of the migration.
         number: u64,
     },
-    /// An order of an operator at the other node. The answer is [`crate::message::Answer`].
+    /// Order of an operator at the other node. The answer is [`crate::message::Answer`].
     Order(crate::message::Message),
-    /// A command of an operator at the other node that has an output: its bytes follow.
+    /// Command of an operator at the other node. The bytes of its output follow.
     Remote(crate::remote::Remote),
 }
 
-/// The wish to move a guest.
+/// Request to migrate a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 pub struct Ask {
-    /// The guest.
+    /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub guest: String,
-    /// The number of the move: the source's.
+    /// Number of the migration, chosen by the source.
     pub number: u64,
-    /// As what it was started.
+    /// Settings with which the guest was started.
     pub spec: Guest,
-    /// Its processors are the machine's own.
+    /// The source uses hardware virtualisation (KVM).
     pub has_kvm: bool,
 }
 
-/// A message between the two roles.
+/// Message between the two roles.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Target: its QEMU listens.
+    /// Target: QEMU listens.
     Listening,
-    /// Either side: it does not take part any more, and why.
+    /// Either side: the migration has failed, with the reason.
     Abort(#[serde(with = "Words")] String),
     /// Source: the guest is paused, and its volumes are handed over.
     Switch,
-    /// Target: its volumes are here.
+    /// Target: the volumes are open here.
     Ready,
-    /// Source: QEMU has copied everything, and the guest never runs here again.
+    /// Source: QEMU has copied everything, and the guest never runs there again.
     Done {
-        /// How long the guest has stood still by then, milliseconds.
+        /// Downtime of the guest so far, milliseconds.
         still_ms: u64,
     },
-    /// Target: it has understood that.
+    /// Target: `Done` was received.
     Taken,
-    /// Either side is there.
+    /// Either side: keep-alive.
     Alive,
 }
 
-/// What QEMU says of a migration.
+/// Progress of a migration as QEMU reports it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// It copies.
+    /// QEMU copies memory.
     Active,
-    /// The guest is paused for the switch.
+    /// The guest is paused for the switchover.
     Paused,
     /// Everything is copied.
     Completed,
-    /// It failed or was cancelled.
+    /// The migration failed or was cancelled, with the reason.
     Failed(String),
-    /// QEMU has ended.
+    /// The QEMU process has ended.
     Gone,
 }
 
-/// Writes a message with its length before it.
+/// Encodes a message with a length prefix.
 pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
     let bytes = codec::encode(message);
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -118,10 +118,10 @@ pub fn frame<T: Serialize>(message: &T) -> Vec<u8> {
     frame
 }
 
-/// Takes the first message out of what came. None: it is not whole yet.
+/// Removes and decodes the first message of a buffer. None: the message is not complete yet.
 ///
 /// # Errors
-/// It is too long, or no message.
+/// The message is too long or invalid.
 pub fn take_frame<T: serde::de::DeserializeOwned>(came: &mut Vec<u8>) -> Result<Option<T>, String> {
     let Some((length, rest)) = came.split_first_chunk::<4>() else {
         return Ok(None);
@@ -138,8 +138,8 @@ pub fn take_frame<T: serde::de::DeserializeOwned>(came: &mut Vec<u8>) -> Result<
     Ok(Some(message))
 }
 
-/// Returns what keeps a guest from moving between two nodes that describe it so: what it was
-/// started as, and what the other node would start.
+/// Returns the first difference that prevents a migration between the settings with which the
+/// guest was started and those of the target.
 pub fn difference(source: &Guest, target: &Guest) -> Option<&'static str> {
     let differs = [
         ("memory", source.memory_bytes != target.memory_bytes),
@@ -158,7 +158,8 @@ pub fn difference(source: &Guest, target: &Guest) -> Option<&'static str> {
     first.map(|(what, _)| what)
 }
 
-/// What a guest sees of its network cards: the bridge of each host is its own matter.
+/// Returns the properties of the network cards that the guest sees. The bridge may differ per
+/// host.
 fn hardware(guest: &Guest) -> Vec<([u8; 6], crate::config::Model)> {
     guest.nics.iter().map(|nic| (nic.mac, nic.model)).collect()
 }

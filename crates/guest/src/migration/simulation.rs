@@ -52,7 +52,7 @@ struct World {
     is_cut: bool,
     /// The source gives its lease up.
     gave: bool,
-    /// What was done and must not be.
+    /// Violation that was found.
     wrong: Option<String>,
     trace: Vec<String>,
 }
@@ -170,7 +170,8 @@ impl World {
         }
     }
 
-    /// What the roles do besides, as the agreement and the lives of the guest say.
+    /// Simulates the rest of the roles, according to the agreement and the life cycles of the
+    /// guest.
     fn lead(&mut self) {
         let here = source::Here {
             has_lease: self.lease == Owner::Source && !self.gave,
@@ -297,7 +298,7 @@ impl World {
         }
     }
 
-    /// Guests that run write.
+    /// Lets running guests write to their volumes.
     fn write(&mut self) {
         for (node, owner) in [(0, Owner::Source), (1, Owner::Target)] {
             let runs = matches!(self.qemu[node], Qemu::Running | Qemu::Copying);

@@ -1,124 +1,126 @@
-//! The node that a guest leaves.
+//! Source side of a migration: the node that the guest leaves.
 
 use super::{Defect, Message, Progress};
 
-/// How long the other node may take until its QEMU listens, milliseconds.
+/// Timeout for QEMU of the target to listen, milliseconds.
 const ASK_MAX_MS: u64 = 90_000;
-/// How long the memory may be copied at least, and how many bytes of it a millisecond has to bring
-/// beyond that.
+/// Minimum timeout for copying the memory, and the number of bytes per millisecond that extends it
+/// for a large memory.
 const COPY_MAX_MS: u64 = 600_000;
 const COPY_BYTES_A_MS: u64 = 20_000;
-/// How long the volumes may take to change over.
+/// Timeout for handing the volumes over to the target.
 const SWITCH_MAX_MS: u64 = 30_000;
-/// How long the rest may take.
+/// Timeout for copying the rest of the memory.
 const REST_MAX_MS: u64 = 60_000;
-/// How long the volumes may take to return.
+/// Timeout for the volumes to return to this node.
 const RETURN_MAX_MS: u64 = 60_000;
-/// How often a cancellation is repeated, and for how long.
+/// Interval and total time of repeated cancellations.
 const CANCEL_AGAIN_MS: u64 = 5_000;
 const CANCEL_MAX_MS: u64 = 60_000;
 
-/// How long a guest may stand still for the rest of its memory, as QEMU reckons, milliseconds: at first,
-/// and at most.
+/// Maximum downtime of the guest while the rest of its memory is copied, as estimated by QEMU
+/// (`downtime-limit`), milliseconds: initial and final value.
 pub const STANDSTILL_MS: u64 = 30;
 const STANDSTILL_MAX_MS: u64 = 300;
-/// The first of them holds in so many passes through the memory, and doubles every two further ones.
+/// Number of passes through the memory with the initial downtime limit. The limit then doubles
+/// every two passes.
 const PASSES: u64 = 5;
 
-/// How long the guest may stand still behind this pass, milliseconds.
+/// Returns the downtime limit of a pass, milliseconds.
 fn standstill_ms(pass: u64) -> u64 {
     let doublings = pass.saturating_sub(PASSES).div_ceil(2).min(8);
     (STANDSTILL_MS << doublings).min(STANDSTILL_MAX_MS)
 }
 
-/// What is to be done.
+/// Order for QEMU or for the connection to the target.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Let QEMU copy.
+    /// Start the migration.
     Migrate,
-    /// Let the guest stand still for so long, milliseconds.
+    /// Set the downtime limit, milliseconds.
     Standstill(u64),
-    /// Let QEMU complete.
+    /// Let QEMU complete the migration (`migrate-continue`).
     Continue,
-    /// Let QEMU cancel: the guest goes on by itself.
+    /// Cancel the migration: QEMU lets the guest run on.
     Cancel,
-    /// Send a message.
+    /// Send a message to the target.
     Send(Message),
 }
 
-/// How far it is.
+/// Phase of a migration on its source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// The target is asked.
+    /// The target was asked to prepare the guest.
     Asking,
-    /// The memory is copied, and the guest runs.
+    /// The memory is copied while the guest runs.
     Copying,
-    /// It is paused, and the volumes change over.
+    /// The guest is paused, and its volumes are handed over.
     Switching,
-    /// The rest is copied.
+    /// The rest of the memory is copied.
     Completing,
-    /// The volumes return.
+    /// The volumes return to this node.
     Returning,
-    /// QEMU cancels.
+    /// QEMU was told to cancel.
     Cancelling,
-    /// It is over.
+    /// The migration has ended.
     Ended,
 }
 
-/// What became of it.
+/// Outcome of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// The guest is the target's.
+    /// The guest belongs to the target.
     Moved,
-    /// It stays, and why.
+    /// The guest stays here, with the reason.
     Stays(String),
 }
 
-/// What is seen.
+/// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// The target says something.
+    /// A message of the target arrived.
     Heard(Message),
-    /// There is no connection to it.
+    /// The connection to the target is lost.
     Lost(String),
-    /// QEMU says something.
+    /// QEMU reports progress.
     Qemu(Progress),
-    /// QEMU begins with this pass through the memory; the first one is 1.
+    /// QEMU starts this pass through the memory, counted from 1.
     Pass(u64),
-    /// The guest is not to move any more.
+    /// The guest must no longer move, with the reason.
     Stop(String),
 }
 
-/// What holds here.
+/// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Here {
     /// The lease of the guest is held.
     pub has_lease: bool,
-    /// Its volumes can be written here.
+    /// The volumes of the guest are writable here.
     pub has_volumes: bool,
 }
 
-/// The move.
+/// State machine of a migration on its source.
 #[derive(Clone, Debug)]
 pub struct Source {
     phase: Phase,
-    /// When the phase ends, milliseconds.
+    /// Deadline of the phase, milliseconds.
     until: u64,
-    /// When a cancellation is next sent to QEMU, milliseconds.
+    /// Time of the next cancellation, milliseconds.
     cancel_at: u64,
     memory_bytes: u64,
-    /// Since when the guest stands still.
+    /// Time since which the guest is paused, milliseconds.
     still_since: u64,
-    /// The target has its volumes.
+    /// The target has opened the volumes.
     is_ready: bool,
-    /// Why it ends before its time.
+    /// Reason of an early end.
     why: Option<String>,
     outcome: Option<Outcome>,
     broken: Option<Defect>,
 }
 
 impl Source {
-    /// Begins, for a guest with this much memory. The connection to the target is being made.
+    /// Starts the migration of a guest with this much memory. The connection to the target is
+    /// being established.
     pub fn new(memory_bytes: u64, now: u64) -> Source {
         Source {
             phase: Phase::Asking,
@@ -133,18 +135,18 @@ impl Source {
         }
     }
 
-    /// With a deliberate defect.
+    /// Sets a deliberate defect.
     #[cfg(test)]
     pub(super) fn with(self, broken: Option<Defect>) -> Source {
         Source { broken, ..self }
     }
 
-    /// What became of it, once it is over.
+    /// Returns the outcome once the migration has ended.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
     }
 
-    /// Whether the volumes of the guest are to be at the target.
+    /// Returns whether the volumes of the guest belong to the target.
     pub fn hands_over(&self) -> bool {
         match self.phase {
             Phase::Switching | Phase::Completing => true,
@@ -153,7 +155,7 @@ impl Source {
         }
     }
 
-    /// How far it is, in words.
+    /// Returns the phase as text.
     pub fn words(&self) -> &'static str {
         match self.phase {
             Phase::Asking => "the other node prepares it",
@@ -166,7 +168,7 @@ impl Source {
         }
     }
 
-    /// When [`Source::next`] has something to do, milliseconds.
+    /// Returns the next time at which [`Source::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         let until = match self.phase {
             Phase::Completing | Phase::Cancelling => self.until.min(self.cancel_at),
@@ -180,7 +182,7 @@ impl Source {
         self.until = now.saturating_add(limit);
     }
 
-    /// Lets QEMU cancel, again and again.
+    /// Tells QEMU to cancel, and repeats that at an interval.
     fn cancel(&mut self, now: u64) -> Order {
         self.enter(Phase::Cancelling, CANCEL_MAX_MS, now);
         self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
@@ -192,7 +194,7 @@ impl Source {
         self.outcome = Some(outcome);
     }
 
-    /// Takes in what is seen. Returns what is to be done.
+    /// Applies an event and returns the resulting orders.
     pub fn see(&mut self, input: Input, now: u64) -> Vec<Order> {
         match input {
             Input::Heard(Message::Listening) if self.phase == Phase::Asking => {
@@ -235,11 +237,12 @@ impl Source {
                 let still_ms = now.saturating_sub(self.still_since);
                 vec![Order::Send(Message::Done { still_ms })]
             }
-            // The target was told that it gets nothing: the guest starts from its disks.
+            // The target was told that the migration failed, so the guest is started again from
+            // its disks.
             (Progress::Completed, _) => {
                 self.stay("QEMU completed without being told to".to_owned())
             }
-            // The guest goes on by itself.
+            // QEMU lets the guest run on by itself.
             (Progress::Failed(words), _) => self.stay(words),
             (Progress::Gone, _) => self.stay("its QEMU ended".to_owned()),
         }
@@ -251,14 +254,14 @@ impl Source {
         vec![Order::Send(Message::Abort(why))]
     }
 
-    /// Its last phase took too long: the move ends, and no phase lasts without end.
+    /// Ends the migration after the timeout of its last phase, so that no phase lasts forever.
     fn end_late(&mut self, words: &str) -> Vec<Order> {
         let why = { self.why.take() }
             .map_or_else(|| words.to_owned(), |why| format!("{why}; and {words}"));
         self.stay(why)
     }
 
-    /// Something is in its way.
+    /// Handles a failure according to the phase.
     fn fail(&mut self, words: String, now: u64) -> Vec<Order> {
         match self.phase {
             Phase::Asking => self.stay(words),
@@ -272,7 +275,7 @@ impl Source {
                 self.enter(Phase::Returning, RETURN_MAX_MS, now);
                 vec![Order::Send(Message::Abort(words))]
             }
-            // What QEMU says decides.
+            // The result that QEMU reports decides.
             Phase::Completing => {
                 self.why.get_or_insert(words);
                 Vec::new()
@@ -281,7 +284,7 @@ impl Source {
         }
     }
 
-    /// Returns what is to be done by what holds here, and by the time.
+    /// Returns the orders that follow from the held resources and from the time.
     pub fn next(&mut self, here: Here, now: u64) -> Vec<Order> {
         let is = |defect| self.broken == Some(defect);
         match self.phase {
@@ -290,14 +293,14 @@ impl Source {
                 self.cancel_at = now.saturating_add(REST_MAX_MS);
                 vec![Order::Continue]
             }
-            // Without the lease nothing is done that lets the guest go on.
+            // Without the lease no order may let the guest run.
             Phase::Returning
                 if (here.has_lease || is(Defect::ReturnsWithoutLease))
                     && (here.has_volumes || is(Defect::ReturnsWithoutVolumes)) =>
             {
                 vec![self.cancel(now)]
             }
-            // The guest stays paused: the role continues it when both are here.
+            // The guest stays paused. The role continues it once lease and volumes are here.
             Phase::Returning if now >= self.until => {
                 let lacks = match here.has_lease {
                     true => "its volumes have not returned",
@@ -319,7 +322,8 @@ impl Source {
                 let words = "its volumes did not change over in time";
                 self.fail(words.to_owned(), now)
             }
-            // A target that hears nothing more of the source does not let the guest go on.
+            // A target without a message of the source does not let the guest run, so the move can
+            // end here.
             Phase::Completing | Phase::Cancelling if now >= self.until => self.end_late(&format!(
                 "QEMU has not confirmed within {} s that it cancelled the move",
                 CANCEL_MAX_MS / 1000
@@ -351,7 +355,7 @@ mod tests {
         has_volumes: false,
     };
 
-    /// Moves that have come to each phase in which somebody else has to do something.
+    /// Returns migrations in each phase that waits for an event.
     fn waiting() -> Vec<Source> {
         let asking = Source::new(1 << 30, 0);
         let mut copying = asking.clone();

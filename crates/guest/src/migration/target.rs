@@ -1,65 +1,66 @@
-//! The node to which a guest comes.
+//! Target side of a migration: the node to which the guest comes.
 
 use super::{Defect, Message, Progress};
 
-/// How long the lease, or [`Message::Done`], may take behind the other.
+/// Timeouts for the lease after everything else has arrived, and for [`Message::Done`] after the
+/// lease; milliseconds.
 const LEASE_MAX_MS: u64 = 60_000;
 const DONE_MAX_MS: u64 = 10_000;
 
-/// What is to be done.
+/// Order for QEMU or for the connection to the source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Let QEMU listen.
+    /// Let QEMU listen for the migration.
     Listen,
-    /// Send a message.
+    /// Send a message to the source.
     Send(Message),
 }
 
-/// What is seen.
+/// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// The source says something.
+    /// A message of the source arrived.
     Heard(Message),
-    /// There is no connection to it.
+    /// The connection to the source is lost.
     Lost(String),
-    /// QEMU is there, and waits.
+    /// QEMU has started and waits for the migration.
     Waits,
     /// QEMU listens.
     Listens,
-    /// QEMU says something.
+    /// QEMU reports progress.
     Qemu(Progress),
 }
 
-/// What holds here.
+/// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Here {
     /// The lease of the guest is held.
     pub has_lease: bool,
-    /// Its volumes can be written here.
+    /// The volumes of the guest are writable here.
     pub has_volumes: bool,
 }
 
-/// The move.
+/// State machine of a migration on its target.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
     is_listening: bool,
     /// The source has handed the volumes over.
     takes: bool,
-    /// The source was told that they are here.
+    /// The source was told that the volumes are open here.
     is_ready: bool,
-    /// The stream is complete.
+    /// The migration stream is complete.
     is_complete: bool,
-    /// The source has done its part.
+    /// The source has confirmed that the guest never runs there again.
     is_done: bool,
-    /// Until when what is missing has to come, milliseconds.
+    /// Deadline for the missing resource, milliseconds.
     until: Option<u64>,
-    /// Why it has come to nothing.
+    /// Reason of the failure.
     failed: Option<String>,
     broken: Option<Defect>,
 }
 
 impl Target {
-    /// With a deliberate defect.
+    /// Creates a migration with a deliberate defect.
     #[cfg(test)]
     pub(super) fn with(broken: Option<Defect>) -> Target {
         Target {
@@ -68,23 +69,24 @@ impl Target {
         }
     }
 
-    /// Whether the guest is here as a whole, and is nobody else's: it may go on with its lease.
+    /// Returns whether the guest is complete here and runs nowhere else, so that it may run with
+    /// its lease.
     pub fn has_arrived(&self) -> bool {
         let done = self.is_done || self.broken == Some(Defect::TrustsTheStream);
         self.failed.is_none() && self.is_complete && done
     }
 
-    /// Whether its volumes are to be here.
+    /// Returns whether the volumes of the guest have to be opened here.
     pub fn takes_volumes(&self) -> bool {
         self.takes && self.failed.is_none()
     }
 
-    /// Why it has come to nothing; its QEMU is to be killed.
+    /// Returns the reason of the failure, after which the QEMU process has to be killed.
     pub fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }
 
-    /// When [`Target::next`] has something to do, milliseconds.
+    /// Returns the next time at which [`Target::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         self.until.filter(|_| self.failed.is_none())
     }
@@ -97,7 +99,7 @@ impl Target {
         vec![Order::Send(Message::Abort(words))]
     }
 
-    /// Takes in what is seen. Returns what is to be done.
+    /// Applies an event and returns the resulting orders.
     pub fn see(&mut self, input: Input) -> Vec<Order> {
         if self.failed.is_some() {
             return Vec::new();
@@ -116,7 +118,7 @@ impl Target {
                 self.is_done = true;
                 vec![Order::Send(Message::Taken)]
             }
-            // After that nothing of the source matters.
+            // After `Done` a lost source no longer matters.
             Input::Heard(Message::Abort(words)) | Input::Lost(words)
                 if !self.is_done && self.broken != Some(Defect::TrustsTheStream) =>
             {
@@ -133,7 +135,7 @@ impl Target {
         }
     }
 
-    /// Returns what is to be done by what holds here, and by the time.
+    /// Returns the orders that follow from the held resources and from the time.
     pub fn next(&mut self, here: Here, now: u64) -> Vec<Order> {
         if self.takes && here.has_volumes && !self.is_ready && self.failed.is_none() {
             self.is_ready = true;
@@ -141,7 +143,7 @@ impl Target {
         }
         let waits = match (self.has_arrived(), here.has_lease) {
             (true, false) => Some((LEASE_MAX_MS, "the lease did not come in time")),
-            // The source cannot let it go on any more.
+            // The source has lost the lease, so it cannot let the guest run any more.
             (false, true) => Some((DONE_MAX_MS, "the rest of the guest did not come in time")),
             _ if self.is_done && !self.is_complete => {
                 Some((LEASE_MAX_MS, "the rest of the guest did not come in time"))

@@ -1,17 +1,17 @@
 //! Deliberate defects of the placement, which its simulation has to find.
 
-/// A defect.
+/// Deliberate defect of the placement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Defect {
-    /// The room of a node is promised to each guest for itself.
+    /// The capacity of a node is offered in full to each guest.
     PromisesTwice,
-    /// The order of the names decides which guests run.
+    /// Names instead of priorities decide which guests run.
     IgnoresPriority,
-    /// A guest returns to a better node although the file does not say so.
+    /// A guest returns to a better node without `fail-back yes`.
     FailsBack,
-    /// A drained node takes guests.
+    /// A drained node accepts guests.
     FillsDrained,
-    /// Guests are together that have to be apart.
+    /// Guests share a node despite `apart`.
     IgnoresApart,
     /// A guest that does not run takes the place of one of the same priority that does.
     StartsFirst,

@@ -1,13 +1,13 @@
-//! On which node each guest runs: a function of what the files say, of the nodes that are there, and
-//! of where guests run now. Each node computes it for itself; where nodes see different things, the
-//! lease of a guest decides.
+//! Placement: the node on which each guest should run, as a pure function of the configuration, of
+//! the available nodes, and of where guests run now. Each node computes the placement itself; if
+//! nodes see different inputs, the lease of a guest decides.
 //!
-//! - A guest that runs stays where it is. A node that returns moves nothing, unless a guest has
-//!   `fail-back yes`. A node that is drained gives all of its guests away.
-//! - Memory and processors of a node are never promised twice.
-//! - Where there is not room for all, those of the lowest priority stay down, and are stopped for
-//!   those of a higher one, but only if no other node has room. Of the same priority, the
-//!   one that runs stays.
+//! - A running guest stays where it is. A returning node moves nothing, unless a guest has
+//!   `fail-back yes`. A drained node gives up all of its guests.
+//! - Memory and CPUs of a node are never overcommitted.
+//! - If capacity is short, the guests with the lowest priority stay down. They are stopped for
+//!   guests with a higher priority, but only if no other node has room. Among equal priorities,
+//!   the running guest stays.
 
 mod defect;
 #[cfg(test)]
@@ -18,95 +18,96 @@ pub use defect::Defect;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a guest takes of a node, or what a node has for guests.
+/// Memory and CPUs: used by a guest, or offered by a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Room {
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory_bytes: u64,
-    /// Processors.
+    /// Number of CPUs.
     pub cpus: u32,
 }
 
-/// A guest, as the files describe it.
+/// Guest as described by the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Guest {
-    /// Its name.
+    /// Name of the guest.
     pub name: String,
-    /// What it takes.
+    /// Memory and CPUs that the guest needs.
     pub takes: Room,
-    /// The nodes on which it may run, the best first.
+    /// Nodes on which the guest may run, the best first.
     pub prefers: Vec<String>,
-    /// Which guests run where there is not room for all: those with the higher number.
+    /// Priority if capacity is short: guests with the higher number run.
     pub priority: i32,
-    /// It returns to a better node by itself.
+    /// The guest returns to a better node by itself.
     pub fails_back: bool,
-    /// Guests on whose node it has to be, if they run.
+    /// Guests that must run on the same node, if they run.
     pub beside: BTreeSet<String>,
-    /// Guests on whose node it must not be.
+    /// Guests that must not run on the same node.
     pub apart: BTreeSet<String>,
 }
 
-/// A node that is there.
+/// Available node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// What it has for guests.
+    /// Capacity for guests.
     pub room: Room,
-    /// It gives its guests away, and takes none.
+    /// The node is drained: its guests leave and no new ones come.
     pub is_drained: bool,
 }
 
-/// All that is known.
+/// Input of the placement.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
-    /// The guests that are to run, in any order, with different names.
+    /// Guests that should run, in any order, with unique names.
     pub guests: Vec<Guest>,
-    /// The nodes that are there, with different names.
+    /// Available nodes, with unique names.
     pub nodes: Vec<Node>,
-    /// Where guests run now.
+    /// Current node of each running guest.
     pub runs: BTreeMap<String, String>,
-    /// Guests that have left a node, each with the one that takes it: nothing turns it back.
+    /// Target node of each guest in transit. Nothing turns such a guest back.
     pub arrives: BTreeMap<String, String>,
 }
 
-/// Where a guest is to be.
+/// Result of the placement of a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// On this node.
+    /// The guest runs on this node.
     On(String),
-    /// Nowhere.
+    /// The guest stays down.
     Down(Why),
 }
 
-/// Why a guest cannot run.
+/// Reason why a guest cannot run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// None of its nodes is there, or those that are give their guests away.
+    /// None of its nodes is available, or the available ones are drained.
     NoNode,
-    /// Why each of its nodes that is there cannot have it, the best first.
+    /// Reason for each available node, the best first.
     Unfit(Vec<(String, Unfit)>),
 }
 
-/// Why a node is not for a guest.
+/// Reason why a node is unsuitable for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unfit {
-    /// A guest is there from which it has to be apart.
+    /// Anti-affinity: the named guest runs there and must not share a node with the guest.
     Apart(String),
-    /// The guest beside which it has to be is on another node.
+    /// Colocation: the first-named guest must share a node with the guest, but runs on the
+    /// second-named node.
     Beside(String, String),
-    /// This is missing beside guests of the same or a higher priority.
+    /// Missing capacity, beside guests of the same or a higher priority.
     Full(Room),
 }
 
 impl Why {
-    /// Whether it stays so until an operator changes something, or other guests leave: nodes that
-    /// are not there may only be late.
+    /// Returns whether the reason persists until an operator changes something or other guests
+    /// leave. Nodes that are not available may only be late.
     pub fn lasts(&self) -> bool {
         matches!(self, Why::Unfit(_))
     }
 
-    /// Whether no node has room, and nothing else keeps the guest away.
+    /// Returns whether missing capacity is the only reason.
     #[cfg(test)]
     fn is_room(&self) -> bool {
         match self {
@@ -135,7 +136,7 @@ impl fmt::Display for Why {
 }
 
 impl Unfit {
-    /// In words, about a node.
+    /// Returns the reason as text, for this node.
     fn at(&self, node: &str) -> String {
         match self {
             Unfit::Apart(other) => {
@@ -152,7 +153,7 @@ impl Unfit {
     }
 }
 
-/// What is missing, in words.
+/// Returns the missing capacity as text.
 pub fn lacks_words(lacks: Room) -> String {
     let memory = (lacks.memory_bytes > 0)
         .then(|| format!("{} of memory", crate::size::words(lacks.memory_bytes)));
@@ -167,7 +168,7 @@ pub fn lacks_words(lacks: Room) -> String {
 }
 
 impl Room {
-    /// Whether this is enough for both.
+    /// Returns whether the capacity is enough for both.
     pub(crate) fn holds(self, one: Room, other: Room) -> bool {
         let memory = one.memory_bytes.checked_add(other.memory_bytes);
         let cpus = one.cpus.checked_add(other.cpus);
@@ -175,7 +176,7 @@ impl Room {
             && cpus.is_some_and(|cpus| cpus <= self.cpus)
     }
 
-    /// What is missing for both.
+    /// Returns the capacity that is missing for both.
     pub(crate) fn lacks(self, one: Room, other: Room) -> Room {
         let wanted = one.and(other);
         Room {
@@ -192,12 +193,12 @@ impl Room {
     }
 }
 
-/// Returns where each guest is to be, by its name.
+/// Returns the placement of each guest, by name.
 pub fn place(view: &View) -> BTreeMap<String, Place> {
     place_with(view, None)
 }
 
-/// The same with a deliberate defect.
+/// Computes the placement with a deliberate defect.
 pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String, Place> {
     let mut order: Vec<&Guest> = view.guests.iter().collect();
     let priority = |guest: &Guest| match defect {
@@ -227,7 +228,7 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
             .iter()
             .filter(|guest| !places.contains_key(&guest.name))
             .collect();
-        // Nobody of the same priority takes the place of one that can stay.
+        // A guest that can stay keeps its place: no other guest of the same priority takes it.
         for guest in &level {
             if let Some(node) = table.stay(guest).filter(|_| !table.is(Defect::StartsFirst)) {
                 places.insert(guest.name.clone(), table.put(guest, Place::On(node)));
@@ -243,10 +244,10 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
     places
 }
 
-/// Whether a guest can go to a node beside all that run there.
+/// Checks whether a guest can move to a node beside all guests that run there.
 ///
 /// # Errors
-/// What keeps it away.
+/// Reason why the node is unsuitable.
 pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), Unfit> {
     let others = view.guests.iter().filter(|other| other.name != guest.name);
     let place = |other: &Guest| {
@@ -256,7 +257,7 @@ pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), Unfit> {
     let table = Table {
         view,
         defect: None,
-        // Those beside which it has to be follow it.
+        // Guests that must share its node follow the guest, so they do not count.
         placed: { others.filter(|other| !guest.is_tied_to(other)) }
             .filter_map(|other| Some((&*other.name, place(other)?)))
             .collect(),
@@ -267,23 +268,23 @@ pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), Unfit> {
 }
 
 impl Guest {
-    /// Whether both have to be on one node.
+    /// Returns whether both guests must run on the same node.
     fn is_tied_to(&self, other: &Guest) -> bool {
         self.beside.contains(&other.name) || other.beside.contains(&self.name)
     }
 }
 
-/// What is decided so far.
+/// Decisions so far.
 struct Table<'v> {
     view: &'v View,
     defect: Option<Defect>,
     placed: BTreeMap<&'v str, String>,
-    /// Guests that are not decided yet.
+    /// Guests without a decision yet.
     waiting: BTreeSet<&'v str>,
 }
 
 impl<'v> Table<'v> {
-    /// Decides.
+    /// Records the decision about a guest.
     fn put(&mut self, guest: &'v Guest, place: Place) -> Place {
         self.waiting.remove(&*guest.name);
         if let Place::On(node) = &place {
@@ -292,7 +293,7 @@ impl<'v> Table<'v> {
         place
     }
 
-    /// The nodes that a guest may have, the best first.
+    /// Returns the nodes on which a guest may run, the best first.
     fn nodes(&self, guest: &Guest) -> Vec<&'v Node> {
         let takes = |node: &&Node| !node.is_drained || self.is(Defect::FillsDrained);
         let nodes = { guest.prefers.iter() }
@@ -300,8 +301,8 @@ impl<'v> Table<'v> {
         nodes.filter(takes).collect()
     }
 
-    /// The node on which a guest stays that runs, or to which it returns. Those that are not decided
-    /// yet give way to it.
+    /// Returns the node on which a running guest stays, or the better one to which it returns.
+    /// Running guests without a decision yet give way to a guest that stays.
     fn stay(&self, guest: &Guest) -> Option<String> {
         let here = self.view.runs.get(&guest.name)?;
         let nodes = self.nodes(guest);
@@ -315,7 +316,7 @@ impl<'v> Table<'v> {
 
     fn choose(&self, guest: &Guest) -> Place {
         let nodes = self.nodes(guest);
-        // Where nobody has to give way, if there is such a node.
+        // A node on which no running guest has to give way is preferred.
         for spares in [true, false] {
             let mut fit = { nodes.iter() }.filter(|node| self.fits(guest, node, spares).is_ok());
             if let Some(node) = fit.next() {
@@ -336,7 +337,8 @@ impl<'v> Table<'v> {
         self.defect == Some(defect)
     }
 
-    /// Whether a node is for a guest. `spares`: those that run there and are not decided yet stay.
+    /// Checks whether a node suits a guest. `spares`: running guests without a decision yet keep
+    /// their place.
     fn fits(&self, guest: &Guest, node: &Node, spares: bool) -> Result<(), Unfit> {
         for other in &self.view.guests {
             let place = self.placed.get(&*other.name);
@@ -371,7 +373,7 @@ impl<'v> Table<'v> {
         }
     }
 
-    /// Where a guest runs that is not decided yet and would have to give way.
+    /// Returns the node of a running guest that has no decision yet and would have to give way.
     fn spared(&self, other: &Guest, guest: &Guest) -> Option<&'v String> {
         let is_waiting = self.waiting.contains(&*other.name) && other.name != guest.name;
         self.view.runs.get(&other.name).filter(|_| is_waiting)

@@ -145,7 +145,7 @@ fn runs(places: &BTreeMap<String, Place>) -> BTreeMap<String, String> {
     places.iter().filter_map(on).collect()
 }
 
-/// Whether those that run may do so where they do, and those that do not cannot.
+/// Checks that each running guest may run where it does, and that each stopped one cannot run.
 fn sound(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
     let on = runs(places);
     let at = |name: &String| on.get(name);
@@ -185,7 +185,7 @@ fn sound(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a guest that is down for want of room is so for those that come before it.
+/// Checks that a guest without room yields only to guests that take precedence.
 fn yields(view: &View, places: &BTreeMap<String, Place>, guest: &Guest) -> Result<(), String> {
     let Some(Place::Down(why)) = places.get(&guest.name) else {
         return Ok(());
@@ -220,7 +220,7 @@ fn yields(view: &View, places: &BTreeMap<String, Place>, guest: &Guest) -> Resul
     Ok(())
 }
 
-/// Whether only those move, or stop, that have to.
+/// Checks that only guests that must move or stop do so.
 fn stable(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
     let on = runs(places);
     for guest in view.guests.iter().filter(|guest| !guest.fails_back) {

@@ -1,5 +1,5 @@
-//! The command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). The same
-//! on each node, so that a guest can move between them.
+//! Command line of QEMU for a guest (QEMU manual, "System Emulation", "Invocation"). It is the
+//! same on each node, so that a guest can be migrated between them.
 //!
 //! - QEMU reads no configuration of its own and makes no device that is not named here.
 //! - The guest begins paused, and stays paused when it has shut down or failed: the role sees why.
@@ -14,14 +14,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// The program.
+/// Name of the QEMU program.
 pub const PROGRAM: &str = "qemu-system-x86_64";
-/// How long a request waits for its volume while the volume role restarts, seconds.
+/// Time for which a request waits for its volume while the volume role restarts, seconds.
 const RECONNECT_SECONDS: u32 = 3600;
-/// A processor that each server has had since 2010, so that a guest can move between two of them:
-/// x86-64-v2 with AES, as other platforms choose.
+/// CPU model that each server has supported since 2010, so that a guest can be migrated between
+/// any two: x86-64-v2 with AES, as other platforms choose.
 const PROCESSOR: &str = "qemu64,+aes,+pni,+popcnt,+sse4.1,+sse4.2,+ssse3,enforce=off";
-/// Where OVMF may be: its code, and its empty variables.
+/// Possible paths of the OVMF firmware: its code, and its empty variables.
 const OVMF: &[[&str; 2]] = &[
     [
         "/usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -41,28 +41,28 @@ const OVMF: &[[&str; 2]] = &[
     ],
 ];
 
-/// What a guest is started with, beside what the files say.
+/// Parameters of a start.
 #[derive(Debug)]
 pub struct Start<'a> {
-    /// Its name.
+    /// Name of the guest.
     pub name: &'a str,
-    /// What the files say.
+    /// Configuration of the guest.
     pub guest: &'a Guest,
-    /// Where its files are.
+    /// Directory of the guest.
     pub home: &'a Home,
-    /// The sockets of its volumes.
+    /// Sockets of the guest's volumes.
     pub volumes: &'a Sockets,
-    /// The option by which QEMU becomes the user of the guest.
+    /// Option with which QEMU changes to the user of the guest.
     pub user: Option<(&'static str, String)>,
-    /// The descriptors of its network cards, in their order, as QEMU inherits them.
+    /// Descriptors of the network cards in order, as QEMU inherits them.
     pub taps: &'a [RawFd],
-    /// The machine can run guests on its own processors.
+    /// Hardware virtualisation (KVM) is available.
     pub has_kvm: bool,
-    /// It comes from another node.
+    /// The guest is migrated from another node.
     pub arrives: bool,
 }
 
-/// Returns the firmware of a guest with UEFI: its code, and its empty variables.
+/// Returns the paths of the UEFI firmware: its code, and its empty variables.
 pub fn ovmf() -> Option<[PathBuf; 2]> {
     let there = OVMF
         .iter()
@@ -70,7 +70,7 @@ pub fn ovmf() -> Option<[PathBuf; 2]> {
     there.map(|pair| pair.map(PathBuf::from))
 }
 
-/// Arguments of a command line.
+/// Arguments of the command line.
 #[derive(Debug, Default)]
 struct Arguments(Vec<OsString>);
 
@@ -88,7 +88,7 @@ impl Arguments {
         self.set(name, value.to_string());
     }
 
-    /// A socket at which QEMU listens.
+    /// Adds a socket at which QEMU listens.
     fn socket(&mut self, id: &str, path: &Path) {
         self.set("-chardev", listening(id, path));
     }
@@ -98,12 +98,12 @@ fn listening(id: &str, path: &Path) -> String {
     format!("socket,id={id},server=on,wait=off,path={}", doubled(path))
 }
 
-/// The argument by which the QEMU of a guest on this node is known.
+/// Returns the argument that identifies the QEMU process of a guest on this node.
 pub(super) fn mark(home: &Home) -> String {
     listening("monitor", &home.monitor())
 }
 
-/// A value in a list of QEMU's: commas are doubled.
+/// Doubles commas, as values in QEMU's comma-separated lists need.
 fn doubled(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }
@@ -143,10 +143,11 @@ fn machine(all: &mut Arguments, start: &Start<'_>) {
     all.set("-m", format!("{kib}K"));
     all.set("-uuid", uuid(start.name));
     all.set("-rtc", "base=utc,driftfix=slew");
-    // Paused until the role says so, also after a shut-down.
+    // The guest stays paused until the role continues it, also after a shutdown.
     all.flag("-S");
     all.set("-action", "shutdown=pause,panic=pause,watchdog=reset");
-    // QEMU's filter would end it when it changes its user; afterwards it has no right to change it.
+    // QEMU's own filter would kill it when it changes its user. Afterwards it has no right to
+    // change its user again.
     let elevates = match &start.user {
         Some((option, value)) => {
             all.set(option, value);
@@ -164,7 +165,8 @@ fn machine(all: &mut Arguments, start: &Start<'_>) {
         all.set("-incoming", "defer");
     }
     if guest.firmware == Firmware::Uefi {
-        // Opened again when the guest has moved.
+        // QEMU opens the file again after a migration, so its path must be valid for the changed
+        // user.
         let variables = start.home.for_qemu(&start.home.variables());
         if let Some([code, _]) = ovmf() {
             all.set(
@@ -182,15 +184,15 @@ fn machine(all: &mut Arguments, start: &Start<'_>) {
     }
 }
 
-/// QEMU before 9.0 misses what an emulated guest writes while its memory is copied, and so ruins it,
-/// where the memory is a multiple of 256 KiB (mended in QEMU by commit 03bfc2188f): one that it
-/// emulates has 8 KiB less.
+/// Returns the memory size in KiB. QEMU before 9.0 misses memory writes of an emulated guest
+/// during a migration, and so corrupts the guest, if the memory is a multiple of 256 KiB (fixed by
+/// QEMU commit 03bfc2188f). An emulated guest therefore gets 8 KiB less.
 fn memory_kib(bytes: u64, has_kvm: bool) -> u64 {
     let less = if has_kvm { 0 } else { 8 };
     (bytes >> 10).saturating_sub(less)
 }
 
-/// The same on each node: a guest that moves keeps it.
+/// Returns the UUID of a guest. It is the same on each node, so a migrated guest keeps it.
 fn uuid(name: &str) -> String {
     let half = |first: u8| {
         let bytes = std::iter::once(first).chain(name.bytes());
@@ -199,7 +201,7 @@ fn uuid(name: &str) -> String {
         })
     };
     let (high, low) = (half(1), half(2));
-    // RFC 9562, section 5.8: of a form of our own.
+    // RFC 9562, section 5.8: version 8, a custom form.
     let high = (high & !0xf000) | 0x8000;
     let low = (low & !(0b11 << 62)) | (0b10 << 62);
     format!(
@@ -215,7 +217,7 @@ fn uuid(name: &str) -> String {
 fn sockets(all: &mut Arguments, home: &Home) {
     all.set("-chardev", mark(home));
     all.set("-mon", "chardev=monitor,mode=control");
-    // Appended to, so the role can cut the file.
+    // QEMU appends to the log, so the role can truncate the file.
     let log = doubled(&home.log());
     let socket = doubled(&home.serial());
     all.set(
@@ -256,7 +258,7 @@ fn console(all: &mut Arguments, start: &Start<'_>) {
     }
 }
 
-/// The priority at boot of a device: disks in their order, then network cards.
+/// Returns the boot index of a device: disks in order, then network cards.
 fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
     match (boot, is_disk) {
         (Boot::Network, true) => Some(at + 20),
@@ -282,12 +284,13 @@ fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
     all.json("-device", &device_of(start.guest, at, &node, disk));
 }
 
-/// Ports of a controller of AHCI.
+/// Number of ports of an AHCI controller.
 const PORTS: usize = 6;
-/// The port of the first controller that has the CD from which a guest boots.
+/// Port of the first controller to which the boot CD is attached.
 const CD_PORT: usize = 5;
 
-/// The port of a disk with AHCI, by its number among all disks: those of q35's own controller, and of further ones.
+/// Returns the AHCI controller and port of a disk by its index among all disks. None: the
+/// controller built into q35; otherwise the number of a further one.
 fn ahci_port(boot: &Boot, at: usize) -> (Option<usize>, usize) {
     let own = match boot {
         Boot::Iso(_) => CD_PORT,
@@ -299,7 +302,7 @@ fn ahci_port(boot: &Boot, at: usize) -> (Option<usize>, usize) {
     }
 }
 
-/// The controllers of AHCI that a guest needs beside that of q35.
+/// Returns the AHCI controllers that a guest needs beside that of q35.
 fn controllers(guest: &Guest) -> Vec<Value> {
     let disks = guest.disks.iter().enumerate();
     let of_disk = disks.filter(|(_, disk)| disk.bus != Bus::Virtio);
@@ -312,7 +315,7 @@ fn controllers(guest: &Guest) -> Vec<Value> {
     all.collect()
 }
 
-/// The device that a guest sees. What it does at an error is the same on every bus.
+/// Returns the disk device that the guest sees. Its error policy is the same on every bus.
 fn device_of(guest: &Guest, at: usize, node: &str, disk: &Disk) -> Value {
     let mut device = json!({
         "driver": match disk.bus {
@@ -338,16 +341,16 @@ fn device_of(guest: &Guest, at: usize, node: &str, disk: &Disk) -> Value {
     device
 }
 
-/// A guest that sees an error of its disk makes its file system read-only. The role continues a stopped guest when
-/// its disk is well again.
+/// Pauses the guest at a disk error, because a guest that sees one makes its file system
+/// read-only. The role continues the guest when the disk works again.
 fn stop_at_errors(device: &mut Value) {
     device["werror"] = "stop".into();
     device["rerror"] = "stop".into();
 }
 
-/// A disk that the volume role serves.
+/// Returns the block device of a disk that the volume role serves.
 fn of_volume(node: &str, guest: &str, socket: &Path, disk: &Disk) -> Value {
-    // The volume has one user at a time. Who only reads is none.
+    // A volume has one user at a time; read-only clients are not counted as users.
     let export = match disk.read_only {
         true => disk.volume.clone(),
         false => format!("{}/{}", disk.volume, user_of(guest)),
@@ -363,7 +366,7 @@ fn of_volume(node: &str, guest: &str, socket: &Path, disk: &Disk) -> Value {
     })
 }
 
-/// What the guest sees in `/dev/disk/by-id`: virtio has 20 bytes for it.
+/// Returns the serial number shown in `/dev/disk/by-id`: virtio has 20 bytes for it.
 fn serial(volume: &str) -> &str {
     volume.get(..20).unwrap_or(volume)
 }
@@ -386,7 +389,7 @@ fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
     });
     match first(&guest.boot, false, at) {
         Some(index) => device["bootindex"] = index.into(),
-        // Without it the card would offer to boot by its ROM, and take time.
+        // Without this setting, the card would try to boot from its ROM, which takes time.
         None => device["romfile"] = "".into(),
     }
     all.json("-device", &device);
@@ -401,7 +404,8 @@ fn boot(all: &mut Arguments, start: &Start<'_>) {
                 "file": {"driver": "file", "filename": path, "read-only": true},
             }),
         );
-        // Behind a disk that boots: an installation is not repeated when it has ended.
+        // The CD comes after a bootable disk, so an installation is not repeated after it has
+        // ended.
         let mut device = json!({
             "driver": "ide-cd", "drive": "iso", "id": "cd", "bus": format!("ide.{CD_PORT}"), "bootindex": 10,
         });
@@ -409,7 +413,7 @@ fn boot(all: &mut Arguments, start: &Start<'_>) {
         all.json("-device", &device);
     }
     if start.guest.user_data.is_some() {
-        // Its files are opened when the guest reads them.
+        // QEMU opens the files only when the guest reads them.
         a_seed(all, &start.home.for_qemu(&start.home.seed()));
     }
     if let Boot::Kernel {
@@ -426,7 +430,8 @@ fn boot(all: &mut Arguments, start: &Start<'_>) {
     }
 }
 
-/// The data for cloud-init (NoCloud): QEMU shows a directory as a disk with a FAT.
+/// Adds the data for cloud-init (NoCloud): QEMU shows a directory as a disk with a FAT file
+/// system.
 fn a_seed(all: &mut Arguments, path: &Path) {
     all.json(
         "-blockdev",

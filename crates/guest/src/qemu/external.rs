@@ -1,5 +1,5 @@
-//! Disks that a storage system keeps: QEMU opens them by its own drivers (package qemu-block-extra), as
-//! raw images past the cache of this machine, since a guest that moves is read at another one.
+//! Disks on external storage. QEMU opens them with its own drivers (package qemu-block-extra) as
+//! raw images and bypasses the page cache, since another node reads the image after a migration.
 
 use super::home::Home;
 use crate::config::Disk;
@@ -10,30 +10,30 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Why a disk cannot be prepared.
+/// Reason why a disk cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiskError {
-    /// QEMU cannot speak to the storage.
+    /// The driver for the storage protocol is not installed.
     #[error("QEMU has no driver for {0} on this node (package qemu-block-extra)")]
     NoDriver(&'static str),
-    /// The file of the password.
+    /// The password file cannot be read.
     #[error("{0} cannot be read on this node: {1}")]
     Password(String, io::Error),
-    /// The directory of the guest.
+    /// A file in the guest's directory cannot be written.
     #[error("cannot prepare {0}: {1}")]
     Home(String, io::Error),
 }
 
-/// Where the drivers are, on systems that ship them apart from QEMU.
+/// Paths of the drivers on systems that package them separately from QEMU.
 const DRIVERS: &[&str] = &[
     "/usr/lib/x86_64-linux-gnu/qemu",
     "/usr/lib64/qemu-kvm",
     "/usr/lib64/qemu",
     "/usr/lib/qemu",
 ];
-/// Where Ceph's client looks for its configuration and keys.
+/// Directory of the Ceph client's configuration and keys.
 const CEPH: &str = "/etc/ceph";
-/// Bytes of a password that are read.
+/// Maximum length of a password, bytes.
 const PASSWORD_BYTES_MAX: u64 = 1024;
 
 /// Returns the options of QEMU for a disk. All values are JSON.
@@ -107,7 +107,7 @@ pub(super) fn options(
     all
 }
 
-/// Returns what QEMU reads for a disk: a file, or a directory with files.
+/// Returns the file or directory that QEMU reads to open a disk, if any.
 pub(crate) fn files(external: &External) -> Option<PathBuf> {
     let Storage::Rbd { conf, .. } = &external.storage else {
         return None;
@@ -117,8 +117,8 @@ pub(crate) fn files(external: &External) -> Option<PathBuf> {
     directory.exists().then(|| directory.to_owned())
 }
 
-/// Prepares a disk for a start: its driver has to be there, and its password is copied without the end
-/// of its line, which QEMU would take for a part of it.
+/// Prepares a disk for a start. The driver has to be installed. The password is copied without its
+/// line break, which QEMU would take as a part of it.
 pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), DiskError> {
     let Some(external) = &disk.external else {
         return Ok(());
@@ -130,7 +130,7 @@ pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), DiskErr
     };
     let module = format!("block-{driver}.so");
     let mut known = DRIVERS.iter().map(Path::new).filter(|path| path.exists());
-    // Where drivers are not modules, they are in QEMU itself, or QEMU says that they are not.
+    // If drivers are not modules, they are built into QEMU, or QEMU reports that they are missing.
     let is_missing = known
         .clone()
         .any(|path| path.join("accel-tcg-x86_64.so").exists())

@@ -1,5 +1,5 @@
-//! What the kernel refuses QEMU besides files. Its network is an empty one, but sockets of some
-//! families belong to no network.
+//! Seccomp filter for QEMU. QEMU runs in an empty network namespace, but sockets of some families
+//! belong to no network namespace.
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -7,11 +7,12 @@ use seccompiler::{
 };
 use std::io;
 
-/// The filter that refuses sockets between this machine and its virtual machines (vsock(7)): with
-/// them, what breaks out of a guest would reach programs of this machine, and take their ports.
+/// Returns the filter that refuses sockets between this machine and its virtual machines
+/// (vsock(7)). With such sockets, code that escapes from a guest would reach programs of this
+/// machine and could take their ports.
 ///
 /// # Errors
-/// The compiler of filters does not know this processor.
+/// The filter compiler does not support this processor.
 pub(super) fn no_vsock() -> Result<BpfProgram, BackendError> {
     let family = SeccompCondition::new(
         0,
@@ -30,7 +31,7 @@ pub(super) fn no_vsock() -> Result<BpfProgram, BackendError> {
     .try_into()
 }
 
-/// In the child: applies it. The process gains no privileges any more.
+/// Runs in the child: applies the filter. The process can no longer gain privileges.
 pub(super) fn apply(filter: &BpfProgram) -> io::Result<()> {
     match seccompiler::apply_filter(filter) {
         Ok(()) => Ok(()),

@@ -1,12 +1,13 @@
-//! The directory of a guest on this node: its sockets, the end of its serial output, and the lock
-//! that its QEMU holds as long as it lives.
+//! Directory of a guest on this node: its sockets, the end of its serial output, and the lock that
+//! its QEMU process holds as long as it lives.
 //!
-//! QEMU inherits the lock, and the lock has the process id. So a role that finds the lock held knows
-//! that a QEMU is there, and which, whatever became of the role that started it; and a process id
-//! that was written is never another process's.
+//! QEMU inherits the lock, whose file contains the process ID. A role that finds the lock held
+//! therefore knows that QEMU runs and under which process ID, no matter what became of the role
+//! that started it. A stored process ID never belongs to another process.
 //!
-//! QEMU's working directory is this one. Once it is the user of its guest, it can open nothing by a
-//! longer way, since the runtime directory is root's alone; here it can write to `own/` only.
+//! The directory is the working directory of QEMU. After QEMU has changed to the user of its
+//! guest, it cannot open files by absolute path, since only root can enter the runtime directory.
+//! In this directory it can write only to `own/`.
 
 use super::user::User;
 use crate::config::resource;
@@ -19,46 +20,47 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Bytes of the serial output that are kept at least.
+/// Maximum number of bytes read from the end of QEMU's own output, and number of bytes kept of the
+/// serial output.
 const WORDS_BYTES_MAX: u64 = 16 << 10;
 const LOG_KEPT_BYTES: u64 = 256 << 10;
-/// Bytes of it from which on it is cut.
+/// Size of the serial output from which on it is truncated, bytes.
 const LOG_BYTES_MAX: u64 = 1 << 20;
-/// How the directory of a guest begins.
+/// Prefix of the directory of a guest.
 const PREFIX: &str = "guest-";
-/// All who get there may pass; what is in it has modes of its own.
+/// Mode of the directory: all users may enter it; its files have modes of their own.
 const PASSED_THROUGH: u32 = 0o711;
-/// The name of the lock.
+/// File name of the lock.
 pub const LOCK: &str = "lock";
-/// Bytes of a lock file that are read.
+/// Maximum number of bytes read from a lock file.
 const PID_BYTES_MAX: usize = 16;
 
-/// The directory.
+/// Directory of a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Home(PathBuf);
 
-/// What the lock says.
+/// State of the lock.
 #[derive(Debug)]
 pub enum Lock {
-    /// There is no QEMU, and nobody starts one while this is held.
+    /// No QEMU process runs, and none is started while the descriptor is held.
     Free(OwnedFd),
-    /// A QEMU is there.
+    /// A QEMU process runs.
     Held {
-        /// Its process; None: it is about to write it.
+        /// Process ID; None: the process has not written it yet.
         pid: Option<i32>,
     },
 }
 
 impl Home {
-    /// The directory of a guest in the runtime directory.
+    /// Returns the directory of a guest in the runtime directory. Nothing is created.
     pub fn new(runtime: &Path, guest: &str) -> Home {
         Home(runtime.join(format!("{PREFIX}{guest}")))
     }
 
-    /// The guests that have a directory in the runtime directory.
+    /// Returns the names of guests that have a directory in the runtime directory.
     ///
     /// # Errors
-    /// The system's.
+    /// An error of the system.
     pub fn guests(runtime: &Path) -> io::Result<Vec<String>> {
         let mut all = Vec::new();
         for entry in fs::read_dir(runtime)?.flatten() {
@@ -71,7 +73,7 @@ impl Home {
         Ok(all)
     }
 
-    /// The guests that an earlier process left running, except those of other instances.
+    /// Returns the names of running guests of an earlier process, except those of other instances.
     pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
         // Without the directory there are none.
         let mut all = Home::guests(runtime).unwrap_or_default();
@@ -82,7 +84,7 @@ impl Home {
         all
     }
 
-    /// The directories of the other guests.
+    /// Returns the directories of the other guests.
     ///
     /// # Errors
     /// The system's.
@@ -98,7 +100,7 @@ impl Home {
         &self.0
     }
 
-    /// Makes the directory, which its owner alone can read.
+    /// Creates the directory, which only its owner can list.
     ///
     /// # Errors
     /// The system's.
@@ -106,7 +108,7 @@ impl Home {
         let mut builder = fs::DirBuilder::new();
         match builder.mode(PASSED_THROUGH).create(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                // Nobody else's, and no link to elsewhere.
+                // The existing path must be a directory, not a symbolic link.
                 if !fs::symlink_metadata(&self.0)?.is_dir() {
                     return Err(error);
                 }
@@ -116,7 +118,8 @@ impl Home {
         fs::set_permissions(&self.0, fs::Permissions::from_mode(PASSED_THROUGH))
     }
 
-    /// Makes the directory of the guest's user anew; without a user, of this process's.
+    /// Recreates the directory that the guest's user may write to; without a user, it belongs to
+    /// this process.
     ///
     /// # Errors
     /// The system's.
@@ -130,20 +133,21 @@ impl Home {
         give(&own, user)
     }
 
-    /// Removes the directory with all that is left of a guest, where no QEMU is there.
+    /// Removes the directory with all that is left of a guest, unless QEMU runs.
     pub fn remove(&self) {
         if let Ok(Lock::Free(_lock)) = self.lock() {
-            // What cannot be removed is in the way of nobody.
+            // Files that cannot be removed do no harm.
             let _ = fs::remove_dir_all(&self.0);
         }
     }
 
-    /// The name by which QEMU opens volumes, for a role that takes it over.
+    /// Returns the path of the file with the name under which QEMU opens volumes, for a role that
+    /// adopts it.
     pub fn user(&self) -> PathBuf {
         self.0.join("user")
     }
 
-    /// Takes the lock, or says who has it.
+    /// Acquires the lock, or returns the process ID of its holder.
     ///
     /// # Errors
     /// The system's.
@@ -167,90 +171,91 @@ impl Home {
         }
     }
 
-    /// QEMU's monitor.
+    /// Returns the path of the QEMU monitor socket.
     pub fn monitor(&self) -> PathBuf {
         self.0.join("monitor.sock")
     }
 
-    /// The serial terminal.
+    /// Returns the path of the serial terminal's socket.
     pub fn serial(&self) -> PathBuf {
         self.0.join("serial.sock")
     }
 
-    /// The guest agent.
+    /// Returns the path of the guest agent's socket.
     pub fn agent(&self) -> PathBuf {
         self.0.join("agent.sock")
     }
 
-    /// The display.
+    /// Returns the path of the display's socket.
     pub fn display(&self) -> PathBuf {
         self.0.join("display.sock")
     }
 
-    /// What the guest's user may write to.
+    /// Returns the directory that the guest's user may write to.
     pub fn own(&self) -> PathBuf {
         self.0.join("own")
     }
 
-    /// How QEMU names a file here once it is another user. One that an earlier version has started
-    /// is root, elsewhere, and has no directory of its own.
+    /// Returns the path of a file as QEMU has to open it after its change of the user. A QEMU
+    /// process of an earlier version runs as root in another directory and has no `own/`.
     pub fn for_qemu(&self, path: &Path) -> PathBuf {
         let here = path.strip_prefix(&self.0).ok();
         let here = here.filter(|_| self.own().is_dir());
         here.unwrap_or(path).to_owned()
     }
 
-    /// Where this QEMU takes a guest from another node.
+    /// Returns the path of the socket at which QEMU listens for an incoming migration.
     pub fn incoming(&self) -> PathBuf {
         self.own().join("incoming.sock")
     }
 
-    /// Where this QEMU sends its guest to another node.
+    /// Returns the path of the socket to which QEMU sends an outgoing migration.
     pub fn outgoing(&self) -> PathBuf {
         self.0.join("outgoing.sock")
     }
 
-    /// The end of the serial output.
+    /// Returns the path of the end of the serial output.
     pub fn log(&self) -> PathBuf {
         self.0.join("serial.log")
     }
 
-    /// Which process QEMU is, as the role that started it wrote down.
+    /// Returns the path of the file in which the starting role stored the process ID of QEMU.
     pub fn process(&self) -> PathBuf {
         self.0.join("process")
     }
 
-    /// What QEMU itself says.
+    /// Returns the path of QEMU's own output.
     pub fn words(&self) -> PathBuf {
         self.0.join("qemu.log")
     }
 
-    /// Is there while the file systems of the guest may be frozen.
+    /// Returns the path of the file that exists while file systems of the guest may be frozen.
     pub fn frozen(&self) -> PathBuf {
         self.path().join("frozen")
     }
 
-    /// There as long as QEMU has not ended in order, where a storage system keeps its disks.
+    /// Returns the path of the file that exists until QEMU has ended in order, if disks are on
+    /// external storage.
     pub fn open(&self) -> PathBuf {
         self.0.join("open")
     }
 
-    /// The password of a disk.
+    /// Returns the path of the file with the password of a disk.
     pub fn password(&self, disk: usize) -> PathBuf {
         self.0.join(format!("password{disk}"))
     }
 
-    /// The variables of UEFI.
+    /// Returns the path of the UEFI variables.
     pub fn variables(&self) -> PathBuf {
         self.0.join("variables.fd")
     }
 
-    /// The data for cloud-init.
+    /// Returns the directory with the data for cloud-init.
     pub fn seed(&self) -> PathBuf {
         self.0.join("seed")
     }
 
-    /// Cuts the serial output, if it is long.
+    /// Truncates the serial output to its end, if it is long.
     ///
     /// # Errors
     /// The system's.
@@ -267,13 +272,13 @@ impl Home {
         }
         let mut kept = vec![0; LOG_KEPT_BYTES as usize];
         let count = file.read_at(&mut kept, length - LOG_KEPT_BYTES)?;
-        // QEMU appends: what comes in between is behind.
+        // QEMU appends, so output in the meantime is at the end.
         file.set_len(0)?;
         let mut end = fs::OpenOptions::new().append(true).open(self.log())?;
         io::Write::write_all(&mut end, kept.get(..count).unwrap_or_default())
     }
 
-    /// Returns the last lines that QEMU itself said.
+    /// Returns the last lines of QEMU's own output.
     pub fn last_words(&self) -> String {
         let bytes = self.end_of_words().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -288,7 +293,7 @@ impl Home {
         plain.take(400).collect()
     }
 
-    /// QEMU may have written any amount, and holes.
+    /// Reads the end only: QEMU may have written any amount, including holes.
     fn end_of_words(&self) -> io::Result<Vec<u8>> {
         let file = fs::OpenOptions::new()
             .read(true)
@@ -302,7 +307,7 @@ impl Home {
     }
 }
 
-/// Gives a file or directory to the user of a guest.
+/// Changes the owner of a file or directory to the user of a guest.
 ///
 /// # Errors
 /// The system's.
@@ -371,7 +376,7 @@ mod tests {
         let home = Home::new(scratch.path(), "mail");
         home.make().unwrap();
         assert_eq!(home.last_words(), "");
-        // More than there is memory for, without taking any of the disk.
+        // Larger than memory, but sparse on the disk.
         let file = fs::File::create(home.words()).unwrap();
         file.set_len(1 << 43).unwrap();
         assert_eq!(home.last_words(), "");

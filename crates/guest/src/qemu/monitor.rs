@@ -1,5 +1,5 @@
-//! The connection to QEMU's monitor ([`crate::qmp`]): it never waits. Commands that are sent before
-//! the greeting wait for it.
+//! Connection to the QEMU monitor ([`crate::qmp`]). It never blocks. Commands sent before the
+//! greeting are queued until it arrives.
 
 use crate::life::Status;
 use crate::qmp::{Qmp, QmpError, Said};
@@ -12,73 +12,74 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// Commands without a reply.
+/// Maximum number of commands without a reply.
 const COMMANDS_MAX: usize = 64;
-/// Bytes that are read at a time.
+/// Buffer size of one read, bytes.
 const PIECE_BYTES: usize = 16 << 10;
-/// Pieces that are read in one turn: a QEMU that never ends to speak has to wait for its turn.
+/// Maximum number of reads in one turn, so that a QEMU that sends without end does not starve the
+/// other guests.
 const PIECES_MAX: usize = 16;
 
-/// Why the connection is of no use any more.
+/// Reason why the connection is no longer usable.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitorError {
-    /// The other side is no QEMU.
+    /// The peer does not speak QMP.
     #[error(transparent)]
     Qmp(#[from] QmpError),
-    /// The connection.
+    /// The connection failed.
     #[error("connection to the monitor of QEMU: {0}")]
     Io(#[from] io::Error),
-    /// QEMU has closed it.
+    /// QEMU has closed the connection.
     #[error("QEMU has closed its monitor")]
     Closed,
-    /// QEMU replies to nothing.
+    /// Too many commands have no reply.
     #[error("QEMU has not replied to {COMMANDS_MAX} commands")]
     Silent,
 }
 
-/// What a command was sent for.
+/// Purpose of a command.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum About {
-    /// The first one.
+    /// Negotiation of the capabilities after the greeting.
     Greeting,
-    /// How the guest is.
+    /// Query of the guest's state.
     Status,
-    /// One of the life's orders.
+    /// Order of [`crate::life`], by name.
     Life(&'static str),
-    /// A command of a migration.
+    /// Command of a migration, by name.
     Move(&'static str),
-    /// Something else, by its name.
+    /// Any other command, by name.
     Other(String),
 }
 
-/// What came.
+/// Message of the monitor to the role.
 #[derive(Clone, PartialEq, Debug)]
 pub enum News {
-    /// The reply to a command: its value, or QEMU's words.
+    /// Reply to a command: its value, or the error message of QEMU.
     Reply(About, Result<Value, String>),
-    /// How the guest is now.
+    /// Current state of the guest.
     Status(Status),
-    /// Another event.
+    /// Any other event: its name and data.
     Event(String, Map<String, Value>),
 }
 
-/// The connection.
+/// Connection to the monitor of one QEMU process.
 #[derive(Debug)]
 pub struct Monitor {
     socket: UnixStream,
     qmp: Qmp,
     open: BTreeMap<u64, About>,
-    /// Commands for the time after the greeting.
+    /// Commands to be sent after the greeting.
     waiting: Vec<(About, &'static str, Map<String, Value>)>,
     is_ready: bool,
     unsent: VecDeque<u8>,
 }
 
 impl Monitor {
-    /// Connects.
+    /// Connects to the monitor socket.
     ///
     /// # Errors
-    /// The system's: QEMU does not listen yet.
+    /// An error of the system: QEMU does not listen yet.
     pub fn connect(path: &Path) -> io::Result<Monitor> {
         let socket = UnixStream::connect(path)?;
         socket.set_nonblocking(true)?;
@@ -92,12 +93,12 @@ impl Monitor {
         })
     }
 
-    /// Whether QEMU has greeted.
+    /// Returns whether the capabilities are negotiated, so commands can be sent.
     pub fn is_ready(&self) -> bool {
         self.is_ready
     }
 
-    /// What is waited for.
+    /// Returns the poll events to wait for.
     pub fn events(&self) -> PollFlags {
         match self.unsent.is_empty() {
             true => PollFlags::IN,
@@ -105,15 +106,15 @@ impl Monitor {
         }
     }
 
-    /// As one of the descriptors of a poll.
+    /// Returns the poll descriptor with the events to wait for.
     pub fn poll(&self) -> PollFd<'_> {
         PollFd::from_borrowed_fd(self.as_fd(), self.events())
     }
 
-    /// Sends a command.
+    /// Sends a command, or queues it until the greeting.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection is no longer usable.
     pub fn send(
         &mut self,
         about: About,
@@ -133,16 +134,16 @@ impl Monitor {
         self.flush()
     }
 
-    /// Whether a command for this has no reply yet.
+    /// Returns whether a command of this purpose has no reply yet.
     pub fn waits_for(&self, about: &About) -> bool {
         let mut waiting = self.waiting.iter();
         self.open.values().any(|open| open == about) || waiting.any(|(one, ..)| one == about)
     }
 
-    /// Sends what waits.
+    /// Sends buffered bytes.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection is no longer usable.
     pub fn flush(&mut self) -> Result<(), MonitorError> {
         while !self.unsent.is_empty() {
             let (first, _) = self.unsent.as_slices();
@@ -157,10 +158,10 @@ impl Monitor {
         Ok(())
     }
 
-    /// Reads what came.
+    /// Reads and decodes messages.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// The connection is no longer usable.
     pub fn read(&mut self) -> Result<Vec<News>, MonitorError> {
         self.flush()?;
         let mut news = Vec::new();
@@ -220,8 +221,8 @@ impl AsFd for Monitor {
     }
 }
 
-/// What an event says of the guest. Others say nothing of it: a `RESUME` while a migration ends
-/// stands for what `query-status` has then.
+/// Returns the guest's state that an event reports; None: the event reports no state. A `RESUME`
+/// at the end of a migration corresponds to the result of `query-status` at that time.
 fn status_of_event(name: &str, _: &Map<String, Value>) -> Option<Status> {
     Some(match name {
         "RESUME" => Status::Running,
@@ -230,7 +231,7 @@ fn status_of_event(name: &str, _: &Map<String, Value>) -> Option<Status> {
     })
 }
 
-/// What `query-status` says (QEMU QMP reference, `RunState`).
+/// Converts the result of `query-status` (QEMU QMP reference, `RunState`).
 pub fn status_of(value: &Value) -> Option<Status> {
     Some(match value.get("status")?.as_str()? {
         "running" | "suspended" => Status::Running,
@@ -246,10 +247,10 @@ pub fn status_of(value: &Value) -> Option<Status> {
     })
 }
 
-/// Whether the path of a socket is one that the kernel takes.
+/// Checks that the path of a socket fits into an address of the kernel.
 ///
 /// # Errors
-/// It is too long.
+/// The path is longer than 107 bytes.
 pub fn fits(path: &Path) -> Result<(), Errno> {
     match path.as_os_str().len() < 108 {
         true => Ok(()),

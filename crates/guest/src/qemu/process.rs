@@ -1,5 +1,5 @@
-//! The process of QEMU. It belongs to no role: it has a session of its own, goes on when the role
-//! ends, and is found again by its lock ([`super::home`]).
+//! QEMU process of a guest. It has a session of its own and survives the role. The next role finds
+//! it by its lock ([`super::home`]).
 
 use super::command;
 use super::filter;
@@ -22,38 +22,38 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Makes a ruleset of Landlock that leaves QEMU with its directory and these files to read, and with
-/// what each program needs. None where the kernel has no Landlock.
+/// Creates a Landlock ruleset that lets QEMU access its directory, read these files, and use what
+/// every program needs. None if the kernel has no Landlock.
 pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>>;
 
-/// What QEMU starts with.
+/// Rights of a QEMU process.
 #[derive(Debug, Default)]
 pub struct Rights {
-    /// The files that it reaches.
+    /// Landlock ruleset; None: files are not restricted.
     pub files: Option<OwnedFd>,
-    /// It becomes another user by itself, and has the right to do so until then.
+    /// QEMU changes its user by itself, and keeps the capabilities for that until then.
     pub changes_user: bool,
-    /// The longest file that it may write, bytes: what it says and what its guest prints are kept, and
-    /// the machine's memory has to last for all of them. None: no limit.
+    /// Maximum size of a file that QEMU may write, bytes; None: unlimited. QEMU's own output and
+    /// the guest's serial output are kept, and must not exhaust the machine's memory.
     pub file_bytes_max: Option<u64>,
-    /// It has the network of this machine: its disks are at a storage system. Others have a network
-    /// of their own, with nothing in it.
+    /// QEMU uses the network of this machine, because its disks are on network storage. Otherwise
+    /// it runs in an empty network namespace.
     pub has_network: bool,
 }
 
-/// How long one that was killed may take to end.
+/// Timeout for a killed process to end.
 const END_MAX: Duration = Duration::from_secs(2);
-/// The highest number of a capability that a kernel may have.
+/// Highest number of a capability that any kernel may have.
 const LAST_CAPABILITY: libc::c_ulong = 63;
 
-/// How a QEMU ended.
+/// End of a QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// By itself, with this exit code.
+    /// QEMU exited with this code.
     Exit(i32),
-    /// By a signal.
+    /// A signal with this number ended QEMU.
     Signal(i32),
-    /// It was no child of this process.
+    /// The process was no child of this process, so its exit status is unknown.
     Unknown,
 }
 
@@ -67,24 +67,24 @@ impl fmt::Display for End {
     }
 }
 
-/// A QEMU that runs, or has ended.
+/// QEMU process that runs or has ended.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
-    /// It has agreed to end, and was not killed since.
+    /// QEMU has agreed to quit and was not killed since.
     pub quits: bool,
-    /// It names its guest as the user of its volumes: earlier versions did not.
+    /// QEMU registers its guest as the user of its volumes, unlike earlier versions.
     pub names_user: bool,
 }
 
 impl Process {
-    /// Starts QEMU with these arguments, in the directory of its guest. It inherits the lock and
-    /// `kept`, and nothing else.
+    /// Starts QEMU with these arguments in the directory of its guest. It inherits the lock,
+    /// `kept` and no other descriptors.
     ///
     /// # Errors
-    /// The system's: the program is not installed, there is no memory, or QEMU would share the network
-    /// of the machine.
+    /// An error of the system: the program is not installed, memory is short, or QEMU would share
+    /// the network of the machine.
     pub fn start(
         program: &Path,
         arguments: Vec<OsString>,
@@ -124,7 +124,7 @@ impl Process {
                 filter::apply(&filter)
             });
         }
-        // That of an earlier one.
+        // The stored process ID of a previous process must not be taken for this one.
         match fs::remove_file(home.process()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -139,18 +139,18 @@ impl Process {
             names_user: true,
         };
         if let Some(born) = born(process.id()) {
-            // Without it, it is known by its arguments.
+            // If the file cannot be written, the process is found by its arguments.
             let _ = fs::write(home.process(), format!("{} {born}", process.id()));
         }
         Ok(process)
     }
 
-    /// Finds the QEMU that a former role has started. None where there is none, or where it has
-    /// not written its process id yet.
+    /// Finds the QEMU process that a previous role has started. None if there is none, or if it
+    /// has not written its process ID yet.
     ///
-    /// QEMU can write to its lock, and to its own arguments, so what the role wrote down counts first:
-    /// a QEMU must not pass another process of this machine off as itself. What is in the lock is
-    /// needed if the role was killed before it could.
+    /// QEMU can write to its lock and to its own arguments. The process ID that the role stored
+    /// therefore takes precedence: QEMU must not pass another process of this machine off as
+    /// itself. The ID in the lock is needed if the role was killed before it could store one.
     ///
     /// # Errors
     /// The system's.
@@ -167,7 +167,7 @@ impl Process {
         };
         let all = [written.map(|(number, _)| number), in_lock];
         let number = all.into_iter().flatten().find(is_its);
-        // Both files may be empty: their file system was full, or somebody has emptied them.
+        // Both files may be empty, because the file system was full or somebody has emptied them.
         let number = match number {
             None => holder(home)?,
             number => number,
@@ -181,7 +181,7 @@ impl Process {
             Err(Errno::SRCH) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        // As long as it holds the lock, the number is its own: it was when the process was opened.
+        // The lock is still held, so the process ID was not reused before the pidfd was opened.
         let again = matches!(home.lock()?, Lock::Held { .. }) && is_its(&number);
         Ok(again.then_some(Process {
             pid,
@@ -191,8 +191,8 @@ impl Process {
         }))
     }
 
-    /// Finds a QEMU of this guest that the lock does not tell of: somebody has removed it, or the
-    /// directory. Nobody can speak to it any more. Only for who holds the lock.
+    /// Finds a QEMU process of this guest whose lock file or directory was removed, so that its
+    /// monitor is unreachable. Only for the holder of the lock.
     ///
     /// # Errors
     /// The system's.
@@ -203,7 +203,7 @@ impl Process {
                 continue;
             };
             match pidfd_open(pid, PidfdFlags::empty()) {
-                // The number is still its own.
+                // The check after the open proves that the process ID was not reused.
                 Ok(pidfd) if is_marked(number, &mark) => {
                     return Ok(Some(Process {
                         pid,
@@ -219,10 +219,10 @@ impl Process {
         Ok(None)
     }
 
-    /// Kills it, and waits until it has ended.
+    /// Kills the process and waits until it has ended.
     ///
     /// # Errors
-    /// `TimedOut`: it has not ended within [`END_MAX`].
+    /// `TimedOut`: the process has not ended within [`END_MAX`].
     pub fn end(&self) -> io::Result<()> {
         self.kill();
         match self.ends_within(END_MAX)? {
@@ -231,30 +231,30 @@ impl Process {
         }
     }
 
-    /// Its process id.
+    /// Returns the process ID.
     pub fn id(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Kills it.
+    /// Kills the process (SIGKILL).
     pub fn kill(&self) {
-        // One that has ended already is as good.
+        // A process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Stops all of its threads, without its being able to refuse.
+    /// Stops all threads of the process (SIGSTOP), which it cannot refuse.
     pub fn halt(&self) {
-        // One that has ended is as good.
+        // A process that has ended already is no error.
         let _ = pidfd_send_signal(&self.pidfd, Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues the stopped process (SIGCONT).
     pub fn resume(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::CONT);
     }
 
-    /// Whether the kernel shows each of its threads as stopped (proc(5), `/proc/pid/stat`). One that
-    /// has ended is not.
+    /// Returns whether the kernel shows each thread as stopped (proc(5), `/proc/pid/stat`). False
+    /// for a process that has ended.
     pub fn is_halted(&self) -> bool {
         let is_halted = |thread: io::Result<fs::DirEntry>| -> Option<bool> {
             Some(stat(&thread.ok()?.path(), STATE)? == "T")
@@ -266,7 +266,8 @@ impl Process {
         threads.peek().is_some() && threads.all(|is| is == Some(true))
     }
 
-    /// Returns how it ended, once it has. To be called when it is readable ([`AsFd`]).
+    /// Returns how the process ended; None: it still runs. To be called when the descriptor is
+    /// readable ([`AsFd`]).
     pub fn ended(&self) -> Option<End> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -276,17 +277,17 @@ impl Process {
                 (None, Some(signal)) => End::Signal(signal),
                 (None, None) => End::Unknown,
             }),
-            // Not a child of this role.
+            // The process is not a child of this role.
             Err(_) => Some(End::Unknown),
         }
     }
 
-    /// Whether it has ended: also one that is no child of this process.
+    /// Returns whether the process has ended, even if it is no child of this process.
     pub fn has_ended(&self) -> bool {
         self.ends_within(Duration::ZERO).unwrap_or(false)
     }
 
-    /// Waits for its end, so long at most. Returns whether it has ended.
+    /// Waits for the end of the process, at most for `limit`. Returns whether it has ended.
     fn ends_within(&self, limit: Duration) -> io::Result<bool> {
         let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
@@ -300,21 +301,21 @@ impl AsFd for Process {
     }
 }
 
-/// The process id of a QEMU of this guest that has its lock open.
+/// Returns the process ID of a QEMU process of this guest that has its lock file open.
 fn holder(home: &Home) -> io::Result<Option<i32>> {
     let lock = fs::metadata(home.path().join(LOCK))?;
     let is_lock = |entry: io::Result<fs::DirEntry>| {
         let open = entry.and_then(|entry| fs::metadata(entry.path()));
         open.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
     };
-    // It may have ended.
+    // The process may have ended.
     let has_it = |number: &i32| {
         fs::read_dir(format!("/proc/{number}/fd")).is_ok_and(|mut open| open.any(is_lock))
     };
     Ok(marked(&command::mark(home))?.into_iter().find(has_it))
 }
 
-/// The process ids of all that have this among their arguments.
+/// Returns the IDs of all processes that have this argument.
 fn marked(mark: &str) -> io::Result<Vec<i32>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -327,7 +328,7 @@ fn marked(mark: &str) -> io::Result<Vec<i32>> {
     Ok(all)
 }
 
-/// Whether a process has this among its arguments.
+/// Returns whether a process has this argument.
 fn is_marked(pid: i32, mark: &str) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     words
@@ -335,29 +336,29 @@ fn is_marked(pid: i32, mark: &str) -> bool {
         .any(|word| word == mark.as_bytes())
 }
 
-/// When a process was started, as the kernel counts it. None: there is none.
+/// Returns the start time of a process in clock ticks since boot; None: no such process.
 fn born(pid: i32) -> Option<u64> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     stat(&process, BEGAN)?.parse().ok()
 }
 
-/// Fields of `/proc/pid/stat` behind the name (proc(5): fields 3 and 22).
+/// Indexes of fields in `/proc/pid/stat` after the name (proc(5): fields 3 and 22).
 const STATE: usize = 0;
 const BEGAN: usize = 19;
 
-/// A field of what the kernel says of a process or a thread, by its directory.
+/// Returns a field of the `stat` file in the directory of a process or thread.
 fn stat(directory: &Path, field: usize) -> Option<String> {
     let stat = fs::read(directory.join("stat")).ok()?;
     let text = String::from_utf8_lossy(&stat);
-    // The name of a program may have spaces and parentheses.
+    // The name of the program may contain spaces and parentheses.
     let (_, fields) = text.rsplit_once(") ")?;
     fields.split(' ').nth(field).map(str::to_owned)
 }
 
-/// In the child: a session of its own, and the lock with its process id.
+/// Runs in the child: starts a session and writes the process ID into the lock.
 fn become_own(lock: RawFd) -> io::Result<()> {
     rustix::process::setsid()?;
-    // A role ignores and blocks signals that QEMU does not.
+    // A role ignores and blocks signals that QEMU must receive.
     // SAFETY: an empty set is valid, and the child has one thread.
     unsafe {
         let mut none = std::mem::zeroed();
@@ -389,8 +390,8 @@ fn become_own(lock: RawFd) -> io::Result<()> {
     }
 }
 
-/// Moves this thread into an empty network. A process that is not root may not: there QEMU keeps the
-/// network of its user.
+/// Moves this thread into an empty network namespace. A process that is not root may not do that,
+/// so QEMU keeps the network of its user.
 fn leave_network() -> io::Result<()> {
     // SAFETY: it takes flags only.
     match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
@@ -400,8 +401,8 @@ fn leave_network() -> io::Result<()> {
     }
 }
 
-/// Whether QEMU can be started in an empty network, as a thread finds out that ends at once: a child
-/// could only report the number of an error.
+/// Checks that QEMU can be started in an empty network namespace, with a thread that ends at once:
+/// a child could report only the number of an error.
 fn check_network() -> io::Result<()> {
     let refused = |error: &dyn fmt::Display| {
         io::Error::other(format!(
@@ -416,7 +417,7 @@ fn check_network() -> io::Result<()> {
     }
 }
 
-/// In the child: the network, files, capabilities.
+/// Runs in the child: gives up network, file access and capabilities.
 fn give_up(rights: &Rights) -> io::Result<()> {
     if !rights.has_network {
         leave_network()?;
@@ -427,7 +428,7 @@ fn give_up(rights: &Rights) -> io::Result<()> {
             maximum: Some(bytes),
         };
         setrlimit(Resource::Fsize, limit)?;
-        // A write beyond it is refused, and ends nobody (setrlimit(2)).
+        // A write beyond the limit fails instead of killing the process (setrlimit(2)).
         // SAFETY: SIG_IGN is no handler.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     }
@@ -440,12 +441,14 @@ fn give_up(rights: &Rights) -> io::Result<()> {
             return Err(io::Error::last_os_error());
         }
     }
-    // Both end with the change of the user (capabilities(7), "Effect of user ID changes").
+    // The change of the user clears both capabilities (capabilities(7), "Effect of user ID
+    // changes").
     let left = match rights.changes_user {
         true => CapabilitySet::SETUID | CapabilitySet::SETGID,
         false => CapabilitySet::empty(),
     };
-    // What root would get at exec is bounded as well; where nothing may be taken, nothing is there.
+    // The bounding set limits what root would get at exec. Errors are ignored: without the right
+    // to drop capabilities there are none.
     for number in (0..=LAST_CAPABILITY).filter(|number| left.bits() >> number & 1 == 0) {
         // SAFETY: it takes numbers only.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) };
@@ -459,7 +462,7 @@ fn give_up(rights: &Rights) -> io::Result<()> {
     Ok(())
 }
 
-/// In the child: a descriptor that the program keeps.
+/// Runs in the child: keeps a descriptor open across exec.
 fn keep(fd: RawFd) -> io::Result<()> {
     // SAFETY: the descriptor is open as long as the child has it.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -524,7 +527,7 @@ mod tests {
         let own = start_with(false).unwrap();
         assert_ne!(network(&own.id().to_string()), network("self"));
         own.end().unwrap();
-        // Without the capability, as under a unit that takes it away.
+        // Without the capability, as under a unit that removes it.
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 let had = rustix::thread::capabilities(None).unwrap();
@@ -536,7 +539,7 @@ mod tests {
                 rustix::thread::set_capabilities(None, less).unwrap();
                 let refused = start_with(false).unwrap_err().to_string();
                 assert!(refused.contains("RestrictNamespaces"), "{refused}");
-                // A disk at a storage system needs the network of the machine.
+                // A disk on network storage needs the network of the machine.
                 start_with(true).unwrap().end().unwrap();
             });
             thread.join().unwrap();
@@ -555,10 +558,10 @@ mod tests {
         std::fs::write(home.path().join("lock"), &lies).unwrap();
         let found = Process::find(&home).unwrap().unwrap();
         assert_eq!(found.id(), started.id());
-        // The role was killed before it wrote anything down: this process is not a QEMU of it.
+        // The role was killed before it stored the process ID: this process is not a QEMU of it.
         std::fs::remove_file(home.process()).unwrap();
         assert!(Process::find(&home).unwrap().is_none());
-        // Nor is one that has the number of an earlier one.
+        // A process with the process ID of a previous one is no QEMU either.
         std::fs::write(home.process(), format!("{lies} 1")).unwrap();
         assert!(Process::find(&home).unwrap().is_none());
         started.kill();
@@ -580,7 +583,7 @@ mod tests {
         let started =
             Process::start(perl, sleep(), (&home, &lock), &[], Rights::default()).unwrap();
         drop(lock);
-        // One that says the same of itself, and has another lock.
+        // Another process has the same argument, but another lock.
         let other = Home::new(scratch.path(), "other");
         let lock = lock_of(&other);
         let liar = Process::start(perl, sleep(), (&other, &lock), &[], Rights::default()).unwrap();
@@ -639,7 +642,7 @@ mod tests {
         assert!(!started.is_halted());
         started.halt();
         assert!(eventually(soon, || started.is_halted()));
-        // Also by a role that has taken it over.
+        // A role that has adopted the process can do the same.
         let found = Process::find(&home).unwrap().unwrap();
         assert!(found.is_halted() && !found.has_ended());
         found.resume();

@@ -1,5 +1,6 @@
-//! The network cards of a guest on this node: TAP devices at a bridge (Linux,
-//! `Documentation/networking/tuntap.rst`). Each ends with the QEMU that has its descriptor.
+//! Network cards of a guest on this node: TAP devices at a bridge (Linux,
+//! `Documentation/networking/tuntap.rst`). A device ceases to exist with the QEMU process that
+//! holds its descriptor.
 
 use crate::config::Nic;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -7,28 +8,28 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// Why a card cannot be made.
+/// Reason why a card cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
-    /// The bridge.
+    /// The configured bridge does not exist on this node.
     #[error("there is no bridge '{0}' on this node")]
     NoBridge(String),
-    /// The kernel's driver.
+    /// The TUN/TAP driver is not available.
     #[error("cannot open /dev/net/tun: {0}")]
     NoTun(io::Error),
-    /// A step.
+    /// A step of the creation failed, as reported by the kernel.
     #[error("cannot {step} for bridge '{bridge}': {error}")]
     Step {
-        /// Which.
+        /// Name of the step.
         step: &'static str,
-        /// The bridge.
+        /// Name of the bridge.
         bridge: String,
-        /// The system's.
+        /// Error of the system.
         error: io::Error,
     },
 }
 
-/// The kernel's `struct ifreq`: a name and what belongs to it.
+/// The kernel's `struct ifreq`: an interface name and a request-specific value.
 #[repr(C)]
 struct Request {
     name: [u8; libc::IFNAMSIZ],
@@ -42,7 +43,7 @@ impl Request {
             value: [0; 24],
         };
         let place = request.name.get_mut(..name.len())?;
-        // The last byte ends it.
+        // The last byte is the terminating zero.
         (name.len() < libc::IFNAMSIZ).then_some(())?;
         place.copy_from_slice(name.as_bytes());
         Some(request)
@@ -74,10 +75,11 @@ const TUNSETIFF: u64 = 0x4004_54ca;
 /// SIOCBRADDIF, of `linux/sockios.h`.
 const SIOCBRADDIF: u64 = 0x89a2;
 
-/// Makes a card at its bridge, with the bridge's MTU. The kernel chooses its name, `vm0` and so on.
+/// Creates a card at its bridge, with the bridge's MTU. The kernel chooses the name, `vm0` and so
+/// on.
 ///
 /// # Errors
-/// What the kernel refused.
+/// The step that the kernel refused.
 pub fn make(nic: &Nic) -> Result<OwnedFd, TapError> {
     let bridge = nic.bridge.as_str();
     let failed = |step| {

@@ -1,9 +1,9 @@
-//! The Unix user of a guest's QEMU: a number that no account has, and no other guest on this node. What
-//! breaks out of a guest so owns nothing but `own/` in the guest's directory, and cannot signal, trace
-//! or connect to what belongs to root or to another guest.
+//! Unix user of a guest's QEMU process: a number that no account and no other guest on this node
+//! has. Code that escapes from a guest owns only `own/` in the guest's directory. It cannot
+//! signal, trace or connect to processes of root or of other guests.
 //!
-//! QEMU starts as root without other rights than to change its user, opens what the guest boots from,
-//! and becomes this user before the guest's first instruction.
+//! QEMU starts as root with no rights other than to change its user. It opens the boot files and
+//! changes to this user before the guest's first instruction.
 
 use super::home::Home;
 use std::collections::BTreeSet;
@@ -15,18 +15,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// Numbers that nobody gives away (systemd, "Users, Groups, UIDs and GIDs on systemd systems").
+/// User IDs that no other program assigns (systemd, "Users, Groups, UIDs and GIDs on systemd
+/// systems").
 const NUMBERS: Range<u32> = 0x7000_0000..0x7100_0000;
-/// The same where this process knows 65,536 users only, as in a container.
+/// User IDs for a user namespace with only 65,536 users, as in a container.
 const FEW: Range<u32> = 60_706..61_184;
 
-/// The user, and the group of the same number.
+/// User of a guest's QEMU process, and group with the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct User(u32);
 
 impl User {
-    /// The user of a guest on this node: the one that its directory has, or one that no other has.
-    /// None for a role that is not root: it cannot change to another user.
+    /// Returns the user of a guest on this node: the owner of its directory, or an unused user.
+    /// None for a role that is not root, which cannot change to another user.
     ///
     /// # Errors
     /// The runtime directory cannot be read, or all numbers are taken.
@@ -46,12 +47,12 @@ impl User {
         found.map(|number| Some(User(number))).ok_or_else(none)
     }
 
-    /// Its number.
+    /// Returns the numeric user ID.
     pub fn number(self) -> u32 {
         self.0
     }
 
-    /// The option by which QEMU becomes this user, and its value.
+    /// Returns the option with which QEMU changes to this user, and its value.
     pub fn option(self, program: &Path) -> (&'static str, String) {
         let ids = format!("{0}:{0}", self.0);
         match says_run_with(program) {
@@ -61,10 +62,10 @@ impl User {
     }
 }
 
-/// The first number that is free, from one on that follows from the name.
+/// Returns the first unused user ID, starting from one derived from the name.
 fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32> {
     let bytes = home.file_name().unwrap_or_default().as_encoded_bytes();
-    // FNV-1a: the same name mostly has the same number.
+    // FNV-1a: a name gets the same number in most cases.
     let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     });
@@ -73,8 +74,8 @@ fn free(home: &Path, numbers: &Range<u32>, taken: &BTreeSet<u32>) -> Option<u32>
     { all }.find(|number| !taken.contains(number))
 }
 
-/// Whether these users exist in this user namespace (`user_namespaces(7)`: first inside, first outside,
-/// count).
+/// Returns whether these users exist in this user namespace (`user_namespaces(7)`: first inside,
+/// first outside, count).
 fn maps(map: &str, numbers: &Range<u32>) -> bool {
     map.lines().any(|line| {
         let mut fields = line
@@ -88,11 +89,11 @@ fn maps(map: &str, numbers: &Range<u32>) -> bool {
     })
 }
 
-/// Which file was asked, and what it said: the file is another one after an upgrade of QEMU.
+/// Identity of the queried program file, and the result. An upgrade of QEMU replaces the file.
 type Asked = ((u64, u64, i64), bool);
 static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
 
-/// Whether this QEMU has `-run-with user=`, which stands for `-runas` from 9.1 on.
+/// Returns whether this QEMU has `-run-with user=`, which replaces `-runas` since 9.1.
 fn says_run_with(program: &Path) -> bool {
     let Ok(data) = fs::metadata(program) else {
         return false;
@@ -106,7 +107,7 @@ fn says_run_with(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.arg("--help").env_clear();
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
-    // One that cannot be started says so when the guest is.
+    // A QEMU that cannot be started is reported when the guest starts.
     let Ok(output) = output else {
         return false;
     };

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// A volume that has no socket.
+/// Volume whose socket directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("volume '{volume}' is not served on this node: {error}")]
 pub struct SocketError {
@@ -17,15 +17,15 @@ pub struct SocketError {
     error: io::Error,
 }
 
-/// The directories with the sockets of a guest's volumes, for each disk that has one.
+/// Directories with the sockets of a guest's volumes, for each disk that has one.
 #[derive(Debug, Default)]
 pub struct Sockets(Vec<Option<OwnedFd>>);
 
 impl Sockets {
-    /// Opens them.
+    /// Opens the directories.
     ///
     /// # Errors
-    /// One is not there: its volume has never been served since this node started.
+    /// A directory does not exist: its volume has not been served since this node started.
     pub fn open(guest: &Guest, runtime: &Path) -> Result<Sockets, SocketError> {
         let mut all = Vec::new();
         for disk in &guest.disks {
@@ -44,14 +44,14 @@ impl Sockets {
         Ok(Sockets(all))
     }
 
-    /// The socket of a disk, as a program names it that has inherited the descriptors.
+    /// Returns the path of a disk's socket for a program that has inherited the descriptors.
     pub(super) fn path(&self, disk: usize) -> PathBuf {
         let directory = self.0.get(disk).and_then(Option::as_ref);
         let number = directory.map_or(-1, AsRawFd::as_raw_fd);
         format!("/proc/self/fd/{number}/{VOLUME_SOCKET}").into()
     }
 
-    /// The descriptors, for QEMU to inherit.
+    /// Returns the descriptors for QEMU to inherit.
     pub fn into_descriptors(self) -> impl Iterator<Item = OwnedFd> {
         self.0.into_iter().flatten()
     }

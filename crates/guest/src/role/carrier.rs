@@ -1,6 +1,6 @@
 //! Connections between the guest roles of two nodes: TLS 1.3 with the certificates of the cluster.
-//! Each is relayed by a thread of its own, with bounded buffers, between the network and a Unix
-//! socket of this machine: the role's thread never waits for the network.
+//! A separate thread with bounded buffers relays each between the network and a local Unix socket,
+//! so the role's thread never waits for the network.
 
 use super::door::{self, Door, Place};
 use crate::migration::{Hello, frame, take_frame};
@@ -19,31 +19,30 @@ use std::thread;
 use std::time::Duration;
 use wire::{Peer, Relay, Timed, Trusted, Wire, Young, is_mine, unspecified};
 
-/// The port of guest roles.
+/// TCP port of guest roles.
 pub const PORT: u16 = 7445;
-/// Bytes that the kernel holds of a connection at each end. With as many as it would choose by itself
-/// (megabytes), the last memory of a guest that moves, which stands still, would wait behind what it
-/// sent before.
+/// Socket buffer size at each end, bytes. With the kernel's default (megabytes), the last memory
+/// of a paused guest in migration would wait behind everything sent before.
 const KERNEL_BYTES: usize = 256 << 10;
-/// How long a connection and its handshake may take.
+/// Timeout for a connection and its handshake.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often an address that is not there yet is looked for.
+/// Interval at which a local address that does not exist yet is looked for.
 const LOOK: Duration = Duration::from_secs(1);
-/// Connections that wait for the role, at most.
+/// Maximum number of connections that wait for the role.
 const CAME_MAX: usize = 32;
 
-/// A connection of another node.
+/// Incoming connection of another node.
 #[derive(Debug)]
 pub struct Came {
-    /// The node, by its certificate.
+    /// Name of the node, from its certificate.
     pub from: String,
-    /// What it wants.
+    /// First message, with the purpose of the connection.
     pub hello: Hello,
-    /// Takes the socket that it is to be connected with; dropped, the connection ends.
+    /// Receives the socket to be connected with the peer. Dropping it closes the connection.
     pub give: SyncSender<UnixStream>,
 }
 
-/// A connection to another node.
+/// Outgoing connection to another node.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     trouble: Arc<Mutex<String>>,
@@ -51,12 +50,12 @@ pub struct Line {
 }
 
 impl Line {
-    /// Why it ended, in words.
+    /// Returns why the connection ended, as text; empty: no reason so far.
     pub fn trouble(&self) -> String {
         lock(&self.trouble).clone()
     }
 
-    /// Bytes of this side that it has carried.
+    /// Returns the number of bytes sent to the other node.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -64,7 +63,7 @@ impl Line {
 
 type Known = Arc<Mutex<Option<Arc<Trusted>>>>;
 
-/// The connections.
+/// Connections to the guest roles of other nodes.
 #[derive(Debug)]
 pub struct Carrier {
     trusted: Known,
@@ -75,7 +74,7 @@ pub struct Carrier {
 }
 
 impl Carrier {
-    /// Without any, and without what it needs for them.
+    /// Creates the state without connections and without trusted nodes.
     ///
     /// # Errors
     /// The system's.
@@ -91,7 +90,8 @@ impl Carrier {
         })
     }
 
-    /// The cluster says this of its nodes. Connections with those that it no longer accepts end.
+    /// Sets the trusted nodes. Connections with nodes that the cluster no longer accepts are
+    /// closed.
     pub fn trust(&mut self, trusted: Trusted) {
         {
             let mut known = lock(&self.trusted);
@@ -109,32 +109,32 @@ impl Carrier {
         self.listens = spawned.is_ok();
     }
 
-    /// Whether others can be dialled.
+    /// Returns whether other nodes can be reached.
     pub fn is_ready(&self) -> bool {
         lock(&self.trusted).is_some()
     }
 
-    /// The addresses of a node, as the cluster knows them.
+    /// Returns the addresses of a node, as the cluster knows them.
     pub fn addresses(&self, node: &str) -> Vec<IpAddr> {
         let trusted = lock(&self.trusted);
         let of = trusted.as_ref().and_then(|one| one.addresses.get(node));
         of.cloned().unwrap_or_default()
     }
 
-    /// Readable when somebody has come.
+    /// Returns a descriptor that is readable when an incoming connection waits.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// Takes out a connection that has come.
+    /// Returns the next incoming connection.
     pub fn came(&mut self) -> Option<Came> {
-        // Nothing to read is as good.
+        // An empty counter is no error.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         self.came.try_recv().ok()
     }
 
-    /// Connects a socket with the role of another node, on a thread of its own. When the connection
-    /// ends, the socket does.
+    /// Connects a socket with the role of another node in a separate thread. The socket closes
+    /// with the connection.
     pub fn dial(&self, node: &str, hello: Hello, local: UnixStream) -> Line {
         let line = Line::default();
         let trusted = lock(&self.trusted).clone();
@@ -160,7 +160,7 @@ impl Carrier {
     }
 }
 
-/// Connects to a node, and greets it.
+/// Connects to a node and sends the first message.
 fn connect(trusted: Option<&Trusted>, node: &str, hello: &Hello) -> Result<Wire, String> {
     let trusted = trusted.ok_or("this node has no certificate of the cluster for it yet")?;
     let addresses = trusted.addresses.get(node);
@@ -193,7 +193,7 @@ fn connect_to(
     young.ready().map_err(words)
 }
 
-/// Listens where the cluster reaches this node, as long as the process lives.
+/// Listens on the address at which the cluster reaches this node, as long as the process lives.
 fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
     let door = Arc::new(Door::default());
     let mut trouble = String::new();
@@ -211,7 +211,7 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
         };
         for socket in listener.incoming() {
             let Ok(socket) = socket else {
-                // No descriptor or no memory: later.
+                // Descriptors or memory are exhausted: try again later.
                 thread::sleep(LOOK);
                 continue;
             };
@@ -220,18 +220,18 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
             };
             let (known, sender) = (Arc::clone(known), sender.clone());
             let wake = Arc::clone(wake);
-            // Without a thread the place is free again.
+            // Without a thread the slot becomes free again.
             let _ = thread::Builder::new()
                 .name("guest/line".to_owned())
                 .spawn(move || {
-                    // Strangers, and connections that end: nobody has to know.
+                    // Failed connections of strangers and closed connections are not reported.
                     let _ = receive((socket, place), &known, &sender, &wake);
                 });
         }
     }
 }
 
-/// Whether a connection comes from an address of another node.
+/// Returns whether a connection comes from an address of another node.
 fn is_of_a_node(known: &Known, socket: &TcpStream) -> bool {
     let from = socket.peer_addr().map(|at| at.ip());
     let trusted = lock(known).clone();
@@ -247,13 +247,13 @@ fn bind(known: &Known) -> Result<TcpListener, String> {
     let own = trusted.as_ref().and_then(|one| one.addresses.get(&one.me));
     let own = own.ok_or("the cluster has not said where this node is")?;
     let first = own.first().ok_or("this node has no address")?;
-    // Those of tests are loopback ones, from which no way begins.
+    // Tests use loopback addresses, from which other hosts are unreachable.
     let mine = own.iter().find(|one| one.is_loopback() || is_mine(**one));
     let at = SocketAddr::new(*mine.unwrap_or(&unspecified(*first)), PORT);
     TcpListener::bind(at).map_err(|error| format!("cannot listen at {at}: {error}"))
 }
 
-/// The life of a connection of another node.
+/// Handles an incoming connection of another node until it ends.
 fn receive(
     (socket, mut place): (TcpStream, Place),
     known: &Known,
@@ -286,7 +286,7 @@ fn receive(
     let (give, given) = sync_channel(1);
     let one = Came { from, hello, give };
     sender.try_send(one).map_err(|error| error.to_string())?;
-    // The counter of the descriptor is far from its end.
+    // The eventfd counter is far from its maximum, so the write cannot block.
     let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
     let local = given
         .recv_timeout(PATIENCE)

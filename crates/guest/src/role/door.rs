@@ -1,7 +1,7 @@
-//! Who may come in: connections at the port of the guest roles, before their certificate is known.
-//! A role dials from a port that only root can have, so the places of nodes cannot be taken by other
-//! users of their machines. Everybody else shares a few places, and the oldest of those that have not
-//! shown a certificate leaves for a newcomer.
+//! Admission of connections at the port of guest roles, before their certificate is known. A role
+//! dials from a privileged port, so other users of the nodes' machines cannot use up the slots of
+//! nodes. All other connections share a few slots; a newcomer replaces the oldest connection
+//! without a certificate.
 
 use part::lock;
 use rustix::io::{Errno, ioctl_fionbio};
@@ -15,21 +15,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Ports that only root can have, and that no known service has for itself.
+/// Privileged source ports that no well-known service uses.
 const RESERVED: std::ops::RangeInclusive<u16> = 700..=1023;
-/// So many of them are tried.
+/// Number of source ports that are tried.
 const TRIES: u16 = 16;
-/// Connections from the reserved ports of nodes, at most.
+/// Maximum number of connections from privileged ports of nodes.
 const NODES_MAX: usize = 32;
-/// Connections from elsewhere that have shown no certificate, at most.
+/// Maximum number of other connections without a certificate.
 const STRANGERS_MAX: usize = 16;
-/// Connections from elsewhere that have, at most: a node may come from an address that the cluster
-/// does not name.
+/// Maximum number of other connections with a certificate: a node may connect from an address that
+/// the cluster does not name.
 const KNOWN_MAX: usize = 32;
-/// How long each of them has at least: so a flood costs no more than its connections.
+/// Minimum time that each of them has to show a certificate, so that a flood costs no more than
+/// its connections.
 const TURN: Duration = Duration::from_millis(40);
 
-/// The places.
+/// Connection slots of the listener.
 #[derive(Debug, Default)]
 pub struct Door {
     nodes: AtomicUsize,
@@ -43,7 +44,7 @@ struct Strangers {
     all: VecDeque<(u64, Instant, TcpStream)>,
 }
 
-/// A place, until it is dropped.
+/// Slot of a connection, released when dropped.
 #[derive(Debug)]
 pub struct Place {
     door: Arc<Door>,
@@ -58,8 +59,8 @@ enum Of {
 }
 
 impl Door {
-    /// Lets a connection in; `is_node`: it comes from the address of another node. None: there
-    /// is no place.
+    /// Acquires a slot for a connection. `is_node`: the connection comes from the address of
+    /// another node. None: no slot is free.
     pub fn enter(self: &Arc<Door>, socket: &TcpStream, is_node: bool) -> Option<Place> {
         let port = socket.peer_addr().map_or(u16::MAX, |at| at.port());
         let of = match is_node && port <= *RESERVED.end() {
@@ -81,7 +82,7 @@ impl Door {
                 return None;
             }
             if let Some((_, _, oldest)) = strangers.all.pop_front() {
-                // Its thread sees the end of it.
+                // The thread of that connection notices the shutdown.
                 let _ = oldest.shutdown(Shutdown::Both);
             }
         }
@@ -99,8 +100,8 @@ impl Door {
 }
 
 impl Place {
-    /// It has shown the certificate of a node: it leaves for nobody. False: it had to leave before, or
-    /// too many such are there.
+    /// Marks the connection as one with a node's certificate, which no newcomer replaces. False:
+    /// it was replaced already, or too many such connections exist.
     pub fn is_known(&mut self) -> bool {
         let Of::Stranger(number) = self.of else {
             return true;
@@ -130,7 +131,7 @@ fn one_more(count: &AtomicUsize, most: usize) -> bool {
         .is_ok()
 }
 
-/// Connects from a port that only root can have, or from another one where none is free.
+/// Connects from a privileged port, or from another one if none is free.
 ///
 /// # Errors
 /// The system's.
@@ -147,7 +148,7 @@ pub fn dial(at: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&at, patience)
 }
 
-/// Whether an error is about the own port.
+/// Returns whether an error concerns the local port.
 fn is_taken(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
     matches!(
@@ -162,7 +163,7 @@ fn dial_from(at: SocketAddr, port: u16, patience: Duration) -> io::Result<TcpStr
         SocketAddr::V6(_) => (AddressFamily::INET6, Ipv6Addr::UNSPECIFIED.into()),
     };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // One that another connection had until a moment ago will do.
+    // The port may still be in TIME_WAIT from an earlier connection.
     set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &SocketAddr::new(any, port))?;
     ioctl_fionbio(&socket, true)?;

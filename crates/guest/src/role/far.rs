@@ -1,5 +1,5 @@
-//! Orders of an operator for another node: they go there on a connection of [`super::carrier`], and
-//! the operator asks what became of them.
+//! Orders of an operator for another node: they are sent on a connection of [`super::carrier`],
+//! and the operator polls for the result.
 
 use super::Role;
 use super::carrier::Line;
@@ -12,34 +12,34 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::SyncSender;
 
-/// How long the other node may take, milliseconds.
+/// Timeout for the response of the other node, milliseconds.
 const ANSWER_MAX_MS: u64 = 10_000;
-/// How long an answer is kept that nobody asks for, milliseconds.
+/// Time for which an unclaimed result is kept, milliseconds.
 const KEPT_MS: u64 = 60_000;
-/// Orders that are under way, or whose answer nobody has asked for.
+/// Maximum number of orders in progress or with an unclaimed result.
 const ORDERS_MAX: usize = 64;
 
-/// What other nodes showed that is kept.
+/// Maximum number of reports of other nodes that are kept.
 const SHOWN_MAX: usize = 256;
 
-/// The orders.
+/// Orders for other nodes.
 #[derive(Debug, Default)]
 pub(super) struct Far {
     last: u64,
     orders: BTreeMap<u64, Sent>,
-    /// What other nodes showed last, of one guest or of all, and when, milliseconds.
+    /// Last report of each other node, of one guest or of all, and its time, milliseconds.
     shown: BTreeMap<(String, String), (Vec<u8>, u64)>,
 }
 
 #[derive(Debug)]
 struct Sent {
     node: String,
-    /// The guest whose report is asked for, or none for all.
+    /// Guest whose report is requested, or empty for all; None: another order.
     asks: Option<String>,
-    /// None: it has been answered.
+    /// Open connection; None: the order was answered.
     waits: Option<Waits>,
     answer: Answer,
-    /// When it was sent, milliseconds.
+    /// Time at which the order was sent, milliseconds.
     at: u64,
 }
 
@@ -51,13 +51,13 @@ struct Waits {
 }
 
 impl Far {
-    /// The descriptors that it waits for.
+    /// Returns the descriptors to wait for.
     pub(super) fn wakes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let waits = self.orders.values().filter_map(|one| one.waits.as_ref());
         waits.map(|waits| waits.socket.as_fd())
     }
 
-    /// When [`Far::lead`] has something to do, milliseconds.
+    /// Returns the next time at which [`Far::lead`] has something to do, milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
         let limit = |sent: &Sent| match sent.waits {
             Some(_) => sent.at + ANSWER_MAX_MS,
@@ -66,7 +66,7 @@ impl Far {
         self.orders.values().map(limit).min()
     }
 
-    /// Takes the answers that have come.
+    /// Receives answers and handles timeouts.
     pub(super) fn lead(&mut self, now: u64) {
         self.orders.retain(|_, sent| now < sent.at + KEPT_MS);
         for sent in self.orders.values_mut() {
@@ -101,7 +101,7 @@ impl Far {
         }
     }
 
-    /// What another node last showed.
+    /// Returns the last known report of another node.
     pub(super) fn remembered(&self, node: &str, name: &str) -> Answer {
         let shown = (node.to_owned(), name.to_owned());
         let none = Answer::of(Ok(String::new()));
@@ -109,7 +109,7 @@ impl Far {
     }
 }
 
-/// An answer with what was shown before.
+/// Adds an earlier report to an answer.
 fn with(answer: Answer, before: Option<&(Vec<u8>, u64)>, now: u64) -> Answer {
     match before {
         Some((bytes, at)) => Answer {
@@ -189,7 +189,7 @@ impl Role {
         answer
     }
 
-    /// What became of an order that was sent.
+    /// Returns the answer to an order that was sent, or its state so far.
     pub(super) fn sent(&mut self, number: u64) -> Answer {
         self.far.lead(boottime_ms());
         let Some(sent) = self.far.orders.get(&number) else {
@@ -202,7 +202,7 @@ impl Role {
         answer
     }
 
-    /// Carries out an order that came from another node.
+    /// Carries out an order of another node and sends the answer.
     pub(super) fn ordered(&mut self, order: &Message, give: &SyncSender<UnixStream>) {
         let Ok((mut own, local)) = UnixStream::pair() else {
             return;
@@ -211,7 +211,7 @@ impl Role {
             return;
         }
         let answer = self.carry_out(order);
-        // An answer has room in the socket; without one the other node says so.
+        // An answer fits into the socket buffer; without an answer the other node reports that.
         let _ = own.set_nonblocking(true);
         let _ = own.write_all(&frame(&answer));
     }

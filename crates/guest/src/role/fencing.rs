@@ -1,4 +1,4 @@
-//! Fencing of other nodes, and the watchdog of this one, in the role.
+//! Fencing of other nodes, and the watchdog of this node, as part of the guest role.
 
 use super::Role;
 use super::carrier::PORT;
@@ -15,19 +15,19 @@ use part::report::{Grade, NumberRow, Subject};
 use part::voice::write_error;
 use std::collections::BTreeMap;
 
-/// Fencing and the watchdog.
+/// State of fencing and of the watchdog.
 #[derive(Debug, Default)]
 pub(super) struct Fencing {
     pub(super) nodes: Nodes,
     silence: Silence,
-    /// The nodes that this node has to fence.
+    /// Nodes that this node has to fence, with their methods.
     wanted: BTreeMap<String, Vec<Control>>,
     watchdog: Watchdog,
     here: Here,
 }
 
 impl Role {
-    /// Fences nodes that are gone, and learns the results.
+    /// Fences nodes that are gone, and records the results.
     pub(super) fn fence(&mut self, now: u64) {
         let now_ns = boottime_ns();
         for (name, is_there) in self.agreement.nodes(&self.guests, now_ns) {
@@ -55,8 +55,8 @@ impl Role {
         }
     }
 
-    /// A node that fails again so soon is not fenced again, and its guests do not wait for that.
-    /// Those with disks of a storage system do.
+    /// Skips the fencing of a node that fails again within 5 minutes. Its guests do not wait for
+    /// fencing, except those with disks on external storage.
     fn pass_over(&mut self) {
         let Fencing { nodes, wanted, .. } = &self.fencing;
         let rests =
@@ -92,14 +92,14 @@ impl Role {
                 here.unsafe_guest = Some(name.clone());
             }
         }
-        // What was written to a storage system may arrive there after its QEMU has ended.
+        // A write to external storage may arrive there after QEMU has ended.
         let unfed = self.agreement.unfed(&self.guests, boottime_ns());
         here.any |= unfed.is_some() || self.agreement.answers(&self.guests);
         here.unsafe_guest = here.unsafe_guest.or(unfed);
         here
     }
 
-    /// When fencing or the watchdog has something to do, milliseconds.
+    /// Returns the next times at which fencing or the watchdog has something to do, milliseconds.
     pub(super) fn fencing_due(&self) -> impl Iterator<Item = u64> {
         let nodes = self.fencing.nodes.deadline(&self.fencing.wanted);
         let watchdog = self.fencing.watchdog.deadline(&self.fencing.here);
@@ -107,7 +107,8 @@ impl Role {
         nodes.into_iter().chain(watchdog).chain(silence)
     }
 
-    /// The role ends in good order. A node without guests is not fenced, and needs no watchdog.
+    /// Prepares an orderly end of the role: a node without guests is not fenced and needs no
+    /// watchdog.
     pub(super) fn leave(&mut self) -> Option<Written> {
         let here = self.here();
         self.fencing.watchdog.stop(&here);
@@ -146,7 +147,8 @@ impl Role {
         subject.number(FENCING, number)
     }
 
-    /// What became of a node that is gone, in words; and whether it is being fenced now.
+    /// Returns the state of a gone node as text, the result of its fencing, and whether it is
+    /// being fenced now.
     fn fencing_words(&self, name: &str) -> (Option<String>, Fenced, bool) {
         const SAFE: &str = "Its guests start elsewhere in any case: its leases have ended, and volumes refuse their \
              old epoch. Only those with disks of a storage system wait until it is confirmed off";
@@ -185,7 +187,7 @@ impl Role {
     }
 }
 
-/// Whether a guest here has its lease, or stands still.
+/// Returns whether a guest here has its lease, or is paused.
 fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
     let has_lease = decided.is_some_and(|decided| match decided.wish {
         Wish::Kill | Wish::Freeze => false,
@@ -198,7 +200,7 @@ fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
 
 const NOT_AGAIN: &str = "not fenced again, since it was fenced less than 5 minutes ago";
 
-/// The numbers of nodes.
+/// Returns the metrics row of fencing.
 pub(super) fn row() -> NumberRow {
     NumberRow::new(
         FENCING,

@@ -1,5 +1,5 @@
-//! A guest on this node: its life, its QEMU and its monitor. What the life orders is carried out
-//! here.
+//! A guest on this node: its life cycle, its QEMU process and its monitor. This module carries out
+//! the orders of [`crate::life`].
 
 use crate::agreement::Local;
 use crate::announce::{self, Rounds};
@@ -31,61 +31,61 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// How soon a monitor that is not there yet is tried again, milliseconds.
+/// Interval at which the connection to a monitor that does not listen yet is tried again,
+/// milliseconds.
 const MONITOR_AGAIN_MS: u64 = 10;
-/// The longest file that QEMU may write: far more than what its guest prints until it is cut, and the
-/// variables of UEFI.
+/// Maximum size of a file that QEMU may write, bytes. Far more than the UEFI variables and than
+/// the serial output until it is truncated.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// How often the serial output is looked at, milliseconds.
+/// Interval at which the serial output is checked, milliseconds.
 const LOG_LOOK_MS: u64 = 2_000;
-/// How often a process that is being stopped is looked at.
+/// Interval at which a process that is being stopped is checked, milliseconds.
 const HALT_LOOK_MS: u64 = 5;
-/// Changes that are kept for operators.
+/// Maximum number of changes kept for operators.
 pub(super) const EVENTS_MAX: usize = 20;
-/// Orders in one turn: more would be a mistake of the life.
+/// Maximum number of orders in one turn: more would be a bug of the life cycle.
 const ORDERS_MAX: usize = 16;
 
-/// Why a guest cannot be started.
+/// Reason why a guest cannot be started.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    /// A directory or file of its own.
+    /// A directory or file of the guest cannot be prepared.
     #[error("cannot prepare {0}: {1}")]
     Home(String, io::Error),
-    /// A network card.
+    /// A network card cannot be prepared.
     #[error(transparent)]
     Tap(#[from] TapError),
-    /// A disk of a storage system.
+    /// A disk on external storage cannot be prepared.
     #[error(transparent)]
     Disk(#[from] external::DiskError),
-    /// A disk of a volume.
+    /// The socket of a volume cannot be opened.
     #[error(transparent)]
     Volume(#[from] SocketError),
-    /// UEFI.
+    /// No UEFI firmware is installed.
     #[error("no OVMF firmware is installed (package ovmf)")]
     NoFirmware,
-    /// Another QEMU.
+    /// A previous QEMU process does not end.
     #[error("an earlier QEMU of it does not end: {0}")]
     Stray(io::Error),
-    /// The program.
+    /// QEMU is not installed.
     #[error("{program} is not installed (package qemu-system-x86)")]
     NoProgram {
-        /// Its path.
+        /// Path of the QEMU program.
         program: String,
     },
-    /// The system.
+    /// The process cannot be spawned.
     #[error("cannot start QEMU: {0}")]
     Spawn(io::Error),
-    /// A file that the guest boots from.
+    /// A boot file cannot be read.
     #[error("{path} cannot be read on this node: {error}")]
     File {
-        /// The file.
+        /// Path of the boot file.
         path: String,
-        /// The system's.
         error: io::Error,
     },
 }
 
-/// The guest.
+/// A guest with its QEMU process.
 #[derive(Debug)]
 pub struct Machine {
     pub(super) name: String,
@@ -96,23 +96,23 @@ pub struct Machine {
     pub(super) due: Due,
     pub(super) checker: Option<Checker>,
     rounds: Rounds,
-    /// As what it was started; None: by an unknown file.
+    /// Settings with which the guest was started; None: the stored settings cannot be read.
     pub(super) started_as: Option<Guest>,
-    /// The epoch in which it was started, or allowed to go on last.
+    /// Epoch of the lease in which the guest was started, or last allowed to run.
     pub(super) epoch: Option<u64>,
-    /// The last state that was shown, and since when.
+    /// Last shown status, and the time of the change.
     pub(super) shown: Option<(Shown, Moment)>,
     pub(super) events: VecDeque<Event>,
-    /// It is started to take a guest from another node.
+    /// The process is started for an incoming migration.
     pub(super) arrives: bool,
-    /// What QEMU said of a migration, and has not been taken out.
+    /// Migration events of QEMU that were not handled yet.
     pub(super) moved: VecDeque<OfMove>,
-    /// It stands still for a snapshot.
+    /// Standstill for a snapshot.
     pub(super) standing: Option<Standing>,
 }
 
 impl Machine {
-    /// A guest of which nothing is known yet. If its QEMU runs, it is taken over.
+    /// Creates a guest without known state. A running QEMU process of it is adopted.
     pub(super) fn find(name: &str, place: &Place) -> Machine {
         let home = Home::new(&place.runtime, name);
         let mut machine = Machine {
@@ -133,7 +133,7 @@ impl Machine {
             home,
         };
         let is_found = machine.home.path().exists() && machine.take_over();
-        // Without a directory there is no lock either.
+        // Without the directory there is no lock either.
         let is_held = |home: &Home| matches!(home.lock(), Ok(Lock::Held { .. }));
         if !is_found
             && !is_held(&machine.home)
@@ -144,7 +144,7 @@ impl Machine {
         machine
     }
 
-    /// Takes the QEMU over that a former role started, if there is one.
+    /// Adopts the QEMU process that a previous role started, if there is one.
     fn take_over(&mut self) -> bool {
         let found = Process::find(&self.home);
         let Ok(Some(process)) = found else {
@@ -169,7 +169,7 @@ impl Machine {
         true
     }
 
-    /// Its file descriptors: its process, its monitor.
+    /// Returns the QEMU process, if there is one.
     pub(super) fn process(&self) -> Option<&Process> {
         self.process.as_ref()
     }
@@ -178,7 +178,7 @@ impl Machine {
         self.monitor.as_ref()
     }
 
-    /// Notes something that happened, for operators and the log.
+    /// Records an event for operators and writes it to the log.
     pub(super) fn note(&mut self, words: &str) {
         write_error(&format!("evenkeel: guest {}: {words}\n", self.name));
         if self.events.len() >= EVENTS_MAX {
@@ -191,22 +191,22 @@ impl Machine {
         });
     }
 
-    /// Whether it runs, and nothing else is about to become of it.
+    /// Returns whether the guest runs and no other order is pending.
     pub(super) fn is_running(&self) -> bool {
         matches!(self.shown, Some((Shown::Running, _)))
     }
 
-    /// Whether it is there, and nobody ends it yet.
+    /// Returns whether a process exists that is not being ended yet.
     pub(super) fn is_left(&self) -> bool {
         self.life.is_there() && !matches!(self.shown, Some((Shown::Ending, _)))
     }
 
-    /// Whether it runs, and its check is well.
+    /// Returns whether the guest runs, and its check is healthy.
     pub(super) fn is_up(&self) -> bool {
         self.is_running() && self.checker.as_ref().is_none_or(Checker::is_up)
     }
 
-    /// How it is, for the agreement.
+    /// Returns the state of the guest for the agreement.
     pub(super) fn local(&self, disks: Disks) -> Local {
         Local {
             is_there: self.life.is_there(),
@@ -225,19 +225,20 @@ impl Machine {
         }
     }
 
-    /// Whether its QEMU is gone without having closed its disks in order.
+    /// Returns whether the QEMU process is gone without having closed its disks in order.
     fn left_open(&self) -> bool {
         self.process.is_none() && self.home.open().exists()
     }
 
-    /// Its section is gone, and so is it. That its disks were left open is not forgotten.
+    /// Removes the directory of a guest without section or process. The mark of disks that were
+    /// not closed in order is kept.
     pub(super) fn forget(&self) {
         if !self.left_open() {
             self.home.remove();
         }
     }
 
-    /// It may run in this epoch.
+    /// Allows the guest to run in this epoch of its lease.
     pub(super) fn allow(&mut self, epoch: Option<u64>) {
         if epoch.is_some() && self.epoch != epoch {
             self.epoch = epoch;
@@ -247,24 +248,24 @@ impl Machine {
         }
     }
 
-    /// For a role that takes it over.
+    /// Stores the epoch for a later role that adopts the process.
     fn keep_epoch(&mut self) {
         let path = self.home.path().join("epoch");
         let kept = match self.epoch {
             Some(epoch) => fs::write(path, epoch.to_string()),
-            // A guest that has not arrived: nobody may continue it.
+            // A guest whose migration is not complete: no role may continue it.
             None => fs::remove_file(path).or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(error),
             }),
         };
-        // Without it the next role ends the guest, and starts it anew.
+        // Without the epoch the next role ends the guest and starts it again.
         if let Err(error) = kept {
             self.note(&format!("cannot write its epoch: {error}"));
         }
     }
 
-    /// Looks at its process and its monitor.
+    /// Polls the process and its monitor.
     pub(super) fn look(&mut self, now: u64) {
         self.connect(now);
         self.listen(now);
@@ -273,9 +274,9 @@ impl Machine {
             let quits = process.as_ref().is_some_and(|process| process.quits);
             let end = process.and_then(|process| process.ended());
             let end = end.unwrap_or(End::Unknown);
-            // Of one that another role has started, its exit code is not known.
+            // The exit code of a process that another role started is unknown.
             if end == End::Exit(0) || (end == End::Unknown && quits) {
-                // Most guests have none.
+                // Most guests have no such file.
                 let _ = fs::remove_file(self.home.open());
             }
             let mut words = end.to_string();
@@ -290,16 +291,16 @@ impl Machine {
         }
         if now >= self.due.log && self.process.is_some() {
             self.due.log = now + LOG_LOOK_MS;
-            // Without a log there is nothing to cut.
+            // Without a serial log there is nothing to truncate.
             let _ = self.home.cut_log();
             self.look_at_monitor();
             self.see_halt(now);
         }
     }
 
-    /// Checks whether it works, and announces where it is.
+    /// Runs the health check and announces the addresses of the guest.
     pub(super) fn tend(&mut self, guest: Option<&Guest>, now: u64) {
-        // It counts at once, and still does when the section is gone.
+        // A changed shutdown time applies at once, and stays after the section is gone.
         if let (Some(guest), Some(before)) = (guest, &mut self.started_as) {
             before.stop_ms = guest.stop_ms;
         }
@@ -374,7 +375,7 @@ impl Machine {
     fn lose_monitor(&mut self, words: &str, now: u64) {
         self.monitor = None;
         self.due.monitor = now + MONITOR_AGAIN_MS * 10;
-        // One that ends closes it first.
+        // A QEMU process that ends closes its monitor first, which is no error.
         if !{ self.process.as_ref() }.is_none_or(|process| process.quits || process.has_ended()) {
             self.note(words);
         }
@@ -456,7 +457,7 @@ impl Machine {
         }
     }
 
-    /// Does what leads to what is wanted.
+    /// Carries out the orders that lead to the desired state, and updates the shown status.
     pub(super) fn advance(&mut self, wish: Wish, guest: Option<&Guest>, place: &Place, now: u64) {
         for _ in 0..ORDERS_MAX {
             self.look_at_halt(now);
@@ -475,7 +476,7 @@ impl Machine {
         }
     }
 
-    /// Looks whether its process has been stopped, where it is to be.
+    /// Checks whether a process that was ordered to stop has stopped.
     fn look_at_halt(&mut self, now: u64) {
         if self.life.is_halting() {
             self.due.halt = now + HALT_LOOK_MS;
@@ -485,7 +486,7 @@ impl Machine {
         }
     }
 
-    /// Whether it stands still for a snapshot.
+    /// Returns whether the guest is paused for a snapshot.
     fn holds(&self) -> bool {
         self.standing.as_ref().is_some_and(Standing::holds)
     }
@@ -560,7 +561,7 @@ impl Machine {
         let path = self.home.path().display().to_string();
         let started = match held {
             Err(error) => Err(StartError::Home(path, error)),
-            // Started by a role that was killed just then.
+            // A role that was killed a moment ago started the process.
             Ok(Lock::Held { .. }) => {
                 return match self.take_over() {
                     true => Input::Found,
@@ -588,14 +589,14 @@ impl Machine {
         }
     }
 
-    /// Ends a QEMU that nobody can find any more, but that still writes.
+    /// Ends QEMU processes of this guest that lost their lock file but still write.
     fn end_stray(&mut self) -> io::Result<()> {
         while let Some(stray) = Process::find_stray(&self.home)? {
             self.note(&format!(
                 "its QEMU, process {}, has lost its lock file: killed",
                 stray.id()
             ));
-            // As after each kill.
+            // The kill leaves the disks open, as any kill does.
             self.home.make()?;
             fs::write(self.home.open(), b"")?;
             stray.end()?;
@@ -654,7 +655,7 @@ impl Machine {
         })
     }
 
-    /// Writes the files that QEMU reads, and removes sockets of an earlier one.
+    /// Writes the files that QEMU reads, and removes the sockets of a previous process.
     fn prepare(&mut self, guest: &Guest, user: Option<User>) -> Result<(), StartError> {
         let home = &self.home;
         let sockets = [home.monitor(), home.serial(), home.agent(), home.display()];
@@ -706,7 +707,8 @@ impl Machine {
         Ok(())
     }
 
-    /// When it has something to do by itself, milliseconds.
+    /// Returns the next time at which the guest has something to do without an event,
+    /// milliseconds.
     pub(super) fn deadline(&self, wish: Wish) -> Option<u64> {
         let life = self.life.deadline(wish);
         let connects = self.process.is_some() && self.monitor.is_none();

@@ -1,8 +1,9 @@
-//! The guests of this node, on one thread that waits for none of them: their life ([`crate::life`])
-//! is led by what the cluster agrees on ([`crate::agreement`]) and by what their QEMU says.
+//! Guest role: all guests of this node on one thread that blocks on none of them. The agreement of
+//! the cluster ([`crate::agreement`]) and the events of QEMU drive the life cycle
+//! ([`crate::life`]) of each guest.
 //!
-//! A guest belongs to no role: when this one ends, for whatever reason, guests run on, and the next
-//! role finds them.
+//! A guest outlives the role: when the role ends for any reason, guests continue to run, and the
+//! next role adopts them.
 
 pub mod carrier;
 mod door;
@@ -47,57 +48,58 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How soon a record that the cluster has not got is sent again, milliseconds.
+/// Interval at which a record that the cluster does not have yet is sent again, milliseconds.
 const RECORD_AGAIN_MS: u64 = 500;
-/// Turns until everything has followed from everything.
+/// Maximum number of turns until the states of all guests are stable.
 const TURNS_MAX: usize = 4;
-/// Memory that a node keeps for itself where its section does not say what it has, bytes.
+/// Memory reserved for the node itself if its section sets no capacity, bytes.
 const RESERVE_BYTES: u64 = 512 << 20;
 
-/// Where it runs.
+/// Environment of the role: paths and limits.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The runtime directory: that of the sockets of volumes, and of guests.
+    /// Runtime directory, with the sockets of volumes and the directories of guests.
     pub runtime: PathBuf,
-    /// QEMU.
+    /// Path of the QEMU program.
     pub program: PathBuf,
-    /// What each QEMU gives up.
+    /// Landlock confinement of each QEMU process; None: no confinement.
     pub confine: Option<Confine>,
-    /// This machine can run guests on its own processors.
+    /// Hardware virtualisation (KVM) is available.
     pub has_kvm: bool,
-    /// Bytes a second with which a guest moves, at most; zero: without a limit.
+    /// Maximum bandwidth of a migration, bytes per second; zero: unlimited.
     pub move_bandwidth: u64,
-    /// Resources of other instances of the program on this machine, as lines: their guests are not touched.
+    /// Resources of other instances of the program on this machine, as lines. Their guests are not
+    /// touched.
     pub claimed: BTreeSet<String>,
-    /// This program, for commands of operators at other nodes.
+    /// Path of this program, to run commands of operators at other nodes.
     pub commands: PathBuf,
 }
 
-/// What is to be told to others.
+/// Pending messages to the cluster and to the volume role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Says {
-    /// All leases that are wanted or watched, if they have changed.
+    /// All requested or watched leases, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
     /// Records to be written.
     pub records: Vec<Written>,
-    /// The volumes that are used, if they have changed.
+    /// Volumes in use, if they have changed.
     pub volumes: Option<UsedVolumes>,
 }
 
-/// What the next role has to know.
+/// State for the next role.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct Kept {
     stopped: BTreeSet<String>,
     drained: bool,
-    /// When nodes were fenced last.
+    /// Time of the last fencing of each node.
     fenced: BTreeMap<String, u64>,
     gate: Gate,
-    /// Until when leases are held.
+    /// End of each held lease.
     held: Held,
 }
 
-/// The guests.
+/// Guest role of this node.
 #[derive(Debug)]
 pub struct Role {
     place: Place,
@@ -117,23 +119,24 @@ pub struct Role {
     nowhere: Nowhere,
 }
 
-/// What was told, and what is to be.
+/// Sent and pending messages to others.
 #[derive(Debug, Default)]
 struct Said {
     leases: Vec<WantedLease>,
     used: Vec<UsedVolume>,
-    /// Records on their way, and when they were sent.
+    /// Records that are not confirmed yet, each with the time at which it was sent.
     records: BTreeMap<String, (Written, u64)>,
     next: Says,
-    /// Somebody has not heard anything yet.
+    /// The recipients know nothing yet, so everything is sent.
     is_new: bool,
 }
 
 impl Role {
-    /// Begins with the payload of a version, and with what the role before kept.
+    /// Starts with the payload of a configuration version, and with the state of the previous
+    /// role.
     ///
     /// # Errors
-    /// Why it cannot run, in words.
+    /// Reason why the role cannot run, as text.
     pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         let set = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| errno.to_string())?;
@@ -165,7 +168,7 @@ impl Role {
         if role.guests.me.is_empty() {
             role.agreement.drain_alone(kept.drained);
             for name in kept.stopped {
-                // One whose section is gone is nobody.
+                // A guest whose section is gone cannot be stopped; that is no error.
                 let _ = role.agreement.order(&role.guests, &name, Order::Stop, 0);
             }
         }
@@ -174,7 +177,7 @@ impl Role {
         Ok(role)
     }
 
-    /// Finds the guests that run already, also those whose section is gone.
+    /// Finds the guests that run already, including those without a section.
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
         // Without the directory there are none.
@@ -189,10 +192,10 @@ impl Role {
         }
     }
 
-    /// Goes over to another version.
+    /// Applies another configuration version.
     ///
     /// # Errors
-    /// Why it continues with the one that it has, in words.
+    /// Reason why the current version stays in effect, as text.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         if guests.me != self.guests.me {
@@ -211,12 +214,13 @@ impl Role {
         Ok(())
     }
 
-    /// Readable when a QEMU has something to say, or has ended.
+    /// Returns a descriptor that becomes readable when a QEMU process has sent something or has
+    /// ended.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }
 
-    /// When [`Role::turn`] has something to do.
+    /// Returns the next time at which [`Role::turn`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let machines = self.machines.iter();
         let deadlines = machines.filter_map(|(name, machine)| machine.deadline(self.wish(name)));
@@ -238,7 +242,7 @@ impl Role {
         Some(Instant::now() + Duration::from_millis(left))
     }
 
-    /// Does all that there is to do.
+    /// Handles all pending events and timeouts.
     pub fn turn(&mut self) {
         for _ in 0..TURNS_MAX {
             let before = self.state_of_all();
@@ -251,7 +255,7 @@ impl Role {
         self.watch();
     }
 
-    /// What others of this node may wait for.
+    /// Returns the states of the guests on which other guests of this node may wait.
     fn state_of_all(&self) -> Vec<([bool; 4], Option<Shown>)> {
         let of = |machine: &Machine| {
             let shown = machine.shown.as_ref().map(|(shown, _)| shown.clone());
@@ -342,7 +346,7 @@ impl Role {
         }
     }
 
-    /// All descriptors are in one set.
+    /// Adds all descriptors to the epoll set.
     fn watch(&mut self) {
         let add = |fd: BorrowedFd<'_>, flags| match epoll::add(
             &self.set,
@@ -375,7 +379,7 @@ impl Role {
         self.far.wakes().for_each(add_in);
     }
 
-    /// The cluster tells what it knows.
+    /// Applies news of the cluster about leases.
     pub fn hear(&mut self, news: LeaseNews) {
         match news {
             LeaseNews::Known(leases) => self.agreement.learn(leases.0),
@@ -384,7 +388,7 @@ impl Role {
         self.turn();
     }
 
-    /// Does what an operator wants.
+    /// Carries out an order of an operator, here or on another node.
     pub fn order(&mut self, message: &Message) -> Answer {
         let answer = match message {
             Message::At { node, order } if *node != self.guests.me => self.send(node, order),
@@ -397,7 +401,7 @@ impl Role {
         answer
     }
 
-    /// Does what an operator of this node or of another one wants here.
+    /// Carries out an order of an operator of this node or of another one on this node.
     fn carry_out(&mut self, message: &Message) -> Answer {
         let done = match message {
             Message::Start { name } => self.start(name),
@@ -444,7 +448,7 @@ impl Role {
     }
 
     fn stop(&mut self, name: &str, kills: bool) -> Result<(), String> {
-        // One that nobody knows any more, or that is stuck, can still be ended.
+        // A guest without a section, or one that is stuck, can still be ended.
         let is_there = { self.machines.get(name) }.is_some_and(|machine| machine.life.is_there());
         let ordered = self
             .agreement
@@ -456,7 +460,7 @@ impl Role {
         ordered
     }
 
-    /// Leaves nothing of a guest whose section is gone.
+    /// Removes all that is left of a guest whose section is gone.
     fn remove(&mut self, name: &str) -> Result<String, String> {
         let guests = &self.guests;
         if guests.guests.contains_key(name) || guests.templates.contains_key(name) {
@@ -464,7 +468,7 @@ impl Role {
                 "the section of guest '{name}' is still served: remove it from the files first"
             ));
         }
-        // The name becomes part of a path.
+        // The name becomes part of a path, so it must not leave the runtime directory.
         if name.contains('/') || name.starts_with('.') || name.is_empty() {
             return Err(format!("'{name}' is no name of a guest"));
         }
@@ -499,7 +503,7 @@ impl Role {
             ));
         }
         let order = Order::Move(node.to_owned());
-        // What else keeps it away is told by the order.
+        // The order itself reports any other obstacle.
         if self.agreement.holder(name) == self.guests.me && node != self.guests.me {
             self.agreement
                 .suits(&self.guests, name, node, boottime_ns())?;
@@ -519,19 +523,19 @@ impl Role {
         Ok(())
     }
 
-    /// Another supervisor has taken this role over.
+    /// Sends everything again, because another supervisor has adopted this role.
     pub fn adopted(&mut self) {
         self.said.is_new = true;
         self.said.records.clear();
         self.turn();
     }
 
-    /// Takes out what is to be told to others.
+    /// Returns and clears the pending messages.
     pub fn says(&mut self) -> Says {
         std::mem::take(&mut self.said.next)
     }
 
-    /// What the next role has to know.
+    /// Returns the state for the next role.
     pub fn kept(&self) -> Vec<u8> {
         let stopped = match self.guests.me.is_empty() {
             true => self.agreement.stopped(),
@@ -546,19 +550,20 @@ impl Role {
         })
     }
 
-    /// The role is about to end in good order.
+    /// Prepares an orderly end of the role.
     pub fn end(&mut self) {
         self.end_standings();
         let written = self.leave();
         self.said.next.records.extend(written);
     }
 
-    /// How a node is fenced, for `evenkeel fence test`. None: it has no section.
+    /// Returns the fencing methods of a node, for `evenkeel fence test`. None: the node has no
+    /// section.
     pub fn fences(&self, node: &str) -> Option<Vec<Control>> {
         self.guests.nodes.get(node).map(|node| node.fences.clone())
     }
 
-    /// What a guest is, for commands about its disks.
+    /// Returns the configuration of a guest, for commands about its disks.
     pub fn known(&self, name: &str) -> Known {
         let machine = self.machines.get(name).filter(|one| one.life.is_there());
         Known {
@@ -575,7 +580,7 @@ impl Role {
     }
 }
 
-/// What this machine has for guests.
+/// Returns the capacity of this machine for guests.
 fn room(guests: &Guests) -> Room {
     let said = guests.nodes.get(&guests.me).and_then(|node| node.room);
     let said = said.unwrap_or_default();

@@ -1,20 +1,20 @@
-//! What QEMU says of a migration of its guest.
+//! Migration events and replies of QEMU.
 
 use super::machine::{EVENTS_MAX, Machine};
 use crate::migration::Progress;
 use crate::qemu::monitor::About;
 use serde_json::{Map, Value};
 
-/// What QEMU said of a migration.
+/// Message of QEMU about a migration.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum OfMove {
-    /// How it goes (`MIGRATION`, `query-migrate`).
+    /// Progress (`MIGRATION`, `query-migrate`).
     Is(Progress),
-    /// This pass through the memory begins.
+    /// A pass through the memory begins, with its number.
     Pass(u64),
-    /// Figures: bytes sent, bytes that remain, bytes a second.
+    /// Bytes sent, bytes that remain, bytes per second.
     Copied([u64; 3]),
-    /// A command was carried out, or refused.
+    /// A command was carried out or refused.
     Replied(&'static str, Result<(), String>),
 }
 
@@ -43,7 +43,7 @@ impl Machine {
             .for_each(|is| self.hear_move(OfMove::Is(is)));
     }
 
-    /// Sends a command of a migration, with what belongs to it.
+    /// Sends a migration command with its arguments.
     pub(super) fn order_move(&mut self, command: &'static str, arguments: Value) {
         let arguments = match arguments {
             Value::Object(arguments) => arguments,
@@ -58,7 +58,7 @@ impl Machine {
     }
 }
 
-/// What the status of a migration means (QEMU QMP reference, `MigrationStatus`).
+/// Converts the status of a migration (QEMU QMP reference, `MigrationStatus`).
 pub(super) fn progress(value: &Value) -> Option<Progress> {
     let words = value.get("error-desc").and_then(Value::as_str);
     Some(match value.get("status")?.as_str()? {

@@ -1,5 +1,5 @@
-//! Guests that move between two nodes while they run: what [`crate::migration`] orders is carried
-//! out here, on connections of [`super::carrier`].
+//! Live migrations of guests between two nodes: this module carries out the orders of
+//! [`crate::migration`] on connections of [`super::carrier`].
 
 use super::carrier::{Came, Carrier, Line};
 use super::machine::Machine;
@@ -22,36 +22,39 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::SyncSender;
 
-/// How often a move is looked at, milliseconds.
+/// Interval at which a migration is polled, milliseconds.
 pub(super) const LOOK_MS: u64 = 250;
-/// How soon a guest that could not move is tried again, if it has to leave, milliseconds.
+/// Delay after which a guest that could not be migrated is tried again, milliseconds.
 const AGAIN_MS: u64 = 60_000;
-/// How long the other side may take to confirm the end, milliseconds.
+/// Timeout for the target to confirm the end, milliseconds.
 const TAKEN_MAX_MS: u64 = 5_000;
-/// How long a guest that may not come waits for the news that it may, milliseconds; and so many do.
+/// Time for which the request of an incoming guest is held before it is refused, milliseconds: the
+/// news that permits it may be late.
 const REFUSED_AFTER_MS: u64 = 3_000;
-/// The same for one whose room another one is about to leave: less than its source waits.
+/// Time for which a request is held whose capacity another guest is about to free, milliseconds.
+/// Shorter than the timeout of its source.
 const ROOM_AFTER_MS: u64 = 80_000;
+/// Maximum number of such requests that are held, less one.
 const ASKED_MAX: usize = 31;
-/// Guests that leave at the same time.
+/// Maximum number of concurrent outgoing migrations.
 const DEPARTURES_MAX: usize = 2;
 
-/// The moves of this node.
+/// Migrations of this node.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     pub(super) carrier: Option<Carrier>,
     pub(super) departures: BTreeMap<String, Departure>,
     arrivals: BTreeMap<String, Arrival>,
-    /// Guests that want to come, and may not yet.
+    /// Requests of incoming guests that are not permitted yet.
     asked: Vec<Asked>,
-    /// Guests that could not move.
+    /// Guests that could not be migrated.
     pub(super) stays: BTreeMap<String, Stay>,
-    /// This node is drained, and what cannot move shuts down.
+    /// While the node is drained, guests that cannot be migrated are shut down.
     pub(super) shuts_down: bool,
 }
 
 impl Moves {
-    /// A guest could not move: it is tried again later.
+    /// Records that a guest could not be migrated. It is tried again later.
     fn stay(&mut self, machine: &mut Machine, name: &str, to: &str, why: String, now: u64) {
         machine.note(&format!("it did not move to {to}: {why}"));
         let stay = Stay {
@@ -63,51 +66,50 @@ impl Moves {
     }
 }
 
-/// A guest that leaves.
+/// Outgoing migration.
 #[derive(Debug)]
 pub(super) struct Departure {
     pub(super) to: String,
     pub(super) source: Source,
-    /// Bytes sent, bytes that remain, bytes a second.
+    /// Bytes sent, bytes that remain, bytes per second.
     pub(super) copied: [u64; 3],
     number: u64,
     talk: Talk,
-    /// Where QEMU connects to, until it has.
+    /// Socket to which QEMU connects; None once it has connected.
     listener: Option<UnixListener>,
     stream: Option<Line>,
-    /// When it was over, and whether the other side knows.
+    /// Time at which the migration ended, and whether the target has confirmed it.
     over: Option<u64>,
     is_taken: bool,
 }
 
-/// A guest that wants to come.
+/// Request of an incoming guest.
 #[derive(Debug)]
 struct Asked {
     ask: Ask,
     from: String,
     talk: Talk,
-    /// When it was asked for, milliseconds.
+    /// Time of the request, milliseconds.
     at: u64,
 }
 
-/// A guest that comes.
+/// Incoming migration.
 #[derive(Debug)]
 struct Arrival {
     from: String,
     target: Target,
     number: u64,
     talk: Talk,
-    /// How long the guest had stood still when the source said so, and when that was,
-    /// milliseconds.
+    /// Downtime of the guest as reported by the source, and the time of the report, milliseconds.
     still: Option<(u64, u64)>,
 }
 
-/// A guest that could not move.
+/// Guest that could not be migrated.
 #[derive(Debug)]
 pub(super) struct Stay {
     pub(super) to: String,
     pub(super) why: String,
-    /// When it is tried again, milliseconds.
+    /// Time of the next attempt, milliseconds.
     until: u64,
 }
 
@@ -119,7 +121,7 @@ fn capabilities(more: &[&str]) -> Value {
 }
 
 impl Machine {
-    /// Cancels a migration, if there is one. A refusal says that there is none.
+    /// Cancels a migration, if there is one. QEMU refuses the command if there is none.
     fn cancel_move(&mut self) {
         for (command, state) in CANCEL {
             let arguments = state.map(|state| ("state".to_owned(), state.into()));
@@ -154,10 +156,10 @@ impl Departure {
 
     fn migrate(&mut self, machine: &mut Machine, bandwidth: u64) {
         let path = machine.home.outgoing();
-        // One that is not there is as good.
+        // A missing file is no error.
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).and_then(|listener| {
-            // Who gets there is root, or QEMU.
+            // Only root and QEMU can reach the directory.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
             listener.set_nonblocking(true)?;
             Ok(listener)
@@ -181,7 +183,7 @@ impl Departure {
         machine.order_move("migrate", json!({"uri": uri}));
     }
 
-    /// Takes in what QEMU said.
+    /// Applies the migration events of QEMU.
     fn hear(&mut self, machine: &mut Machine, now: u64) -> Vec<Order> {
         let mut orders = Vec::new();
         for one in std::mem::take(&mut machine.moved) {
@@ -201,7 +203,7 @@ impl Departure {
         orders
     }
 
-    /// Connects QEMU with the other node.
+    /// Accepts the connection of QEMU and connects it to the target node.
     fn connect(&mut self, name: &str, carrier: &Carrier) {
         let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
             return;
@@ -216,7 +218,7 @@ impl Departure {
 }
 
 impl Role {
-    /// The cluster tells whom to trust: guests can move from now on.
+    /// Sets the trusted nodes of the cluster. Guests can be migrated from now on.
     pub fn trust(&mut self, trusted: wire::Trusted) {
         if self.moves.carrier.is_none() {
             self.moves.carrier = Carrier::new().ok();
@@ -227,7 +229,7 @@ impl Role {
         self.turn();
     }
 
-    /// What is wanted of a guest here, by the agreement and by its move.
+    /// Returns the desired state of a guest, from the agreement and from its migration.
     pub(super) fn moving_wish(&self, name: &str) -> Wish {
         let wish = self.decided.get(name).map_or(Wish::Hold, |one| one.wish);
         let Some(machine) = self.machines.get(name) else {
@@ -245,7 +247,8 @@ impl Role {
             };
         }
         let is_there = machine.life.is_there();
-        // Started to take a guest, by a former role: nobody knows how much of it has come.
+        // A previous role started the process for an incoming migration: how much has arrived is
+        // unknown.
         if is_there && machine.epoch.is_none() && !self.guests.me.is_empty() {
             return Wish::Kill;
         }
@@ -255,8 +258,8 @@ impl Role {
         }
     }
 
-    /// Whether a guest that is to go runs here until then: it moves while it runs, or could not move
-    /// a moment ago.
+    /// Returns whether a guest that has to leave runs here until then: it is migrated live, or
+    /// could not be migrated a moment ago.
     fn goes_later(&self, name: &str) -> bool {
         let goes = { self.decided.get(name) }.is_some_and(|one| one.goes_to.is_some());
         let could_not = self.moves.stays.contains_key(name);
@@ -269,13 +272,13 @@ impl Role {
         matches!(shown, Some((Shown::ShuttingDown(_) | Shown::Ending, _)))
     }
 
-    /// Whether a guest moves while it runs.
+    /// Returns whether a guest is migrated live.
     fn moves_live(&self, name: &str) -> bool {
         let guest = self.guests.guests.get(name);
         guest.is_some_and(|guest| guest.migrate == Migrate::Live)
     }
 
-    /// In which epoch a guest may run here; none as long as it comes.
+    /// Returns the epoch in which a guest may run here; None during an incoming migration.
     pub(super) fn epoch_of(&self, name: &str) -> Option<u64> {
         let arrival = self.moves.arrivals.get(name);
         let comes = arrival.is_some_and(|arrival| !arrival.target.has_arrived());
@@ -286,12 +289,12 @@ impl Role {
         epoch.filter(|_| !comes && (!is_left || self.guests.me.is_empty()))
     }
 
-    /// Whether a guest comes from another node.
+    /// Returns whether an incoming migration of a guest is in progress.
     pub(super) fn comes(&self, name: &str) -> bool {
         self.moves.arrivals.contains_key(name)
     }
 
-    /// How a guest that moves uses its volumes here; None: as the agreement says.
+    /// Returns how a migrating guest uses its volumes here; None: as the agreement says.
     pub(super) fn moving_use(&self, name: &str) -> Option<VolumeUse> {
         let leaves = { self.moves.departures.get(name) }.filter(|one| one.source.hands_over());
         let comes = { self.moves.arrivals.get(name) }.filter(|one| one.target.takes_volumes());
@@ -302,7 +305,7 @@ impl Role {
         }
     }
 
-    /// The descriptors that moves wait for.
+    /// Returns the descriptors to wait for.
     pub(super) fn moves_wake(&self) -> Vec<BorrowedFd<'_>> {
         let leaving = self.moves.departures.values().flat_map(|one| {
             let listener = one.listener.as_ref().map(AsFd::as_fd);
@@ -313,7 +316,7 @@ impl Role {
         leaving.chain(coming).chain(carrier).collect()
     }
 
-    /// When moves have something to do, milliseconds.
+    /// Returns the next time at which a migration has something to do, milliseconds.
     pub(super) fn moves_due(&self) -> Option<u64> {
         let moves = &self.moves;
         let is_moving =
@@ -325,8 +328,8 @@ impl Role {
         }
     }
 
-    /// A guest that its target did not take is again one of this node: an operator who waits for its
-    /// move is told.
+    /// Reports guests that the target did not take, so that the operator's command that waits for
+    /// the move ends.
     pub(super) fn see_not_taken(&mut self, now: u64) {
         for (name, one) in &self.decided {
             let (Some(to), Some(machine)) = (&one.not_taken_by, self.machines.get_mut(name)) else {
@@ -340,7 +343,7 @@ impl Role {
         }
     }
 
-    /// Leads all moves.
+    /// Advances all migrations.
     pub(super) fn lead_moves(&mut self, now: u64) {
         while let Some(came) = self.moves.carrier.as_mut().and_then(Carrier::came) {
             self.take_in(came, now);
@@ -353,7 +356,7 @@ impl Role {
         self.moves.stays.retain(|_, stay| stay.until > now);
     }
 
-    /// Begins with guests that are to go.
+    /// Starts migrations of guests that have to leave.
     fn begin_moves(&mut self, now: u64) {
         let names: Vec<String> = self.machines.keys().cloned().collect();
         for name in names {
@@ -373,7 +376,7 @@ impl Role {
             };
             let stays = { machine.started_as.as_ref() }.and_then(|one| self.volume_stays(one));
             match stays {
-                // Its guest would stand still until the move gives up, or start nowhere.
+                // The guest would stay paused until the migration fails, or start on no node.
                 Some(why) => self.stay(&name, &to, why, now),
                 None if self.moves_live(&name) => self.begin(&name, to, now),
                 None => {}
@@ -402,7 +405,7 @@ impl Role {
         };
         machine.note(&format!("it is to move to {to}"));
         machine.moved.clear();
-        // What a former role left.
+        // A previous role may have left a migration in QEMU.
         machine.cancel_move();
         let line = carrier.dial(&to, Hello::Ask(Box::new(ask)), local);
         let departure = Departure {
@@ -417,16 +420,17 @@ impl Role {
             is_taken: false,
         };
         self.moves.departures.insert(name.to_owned(), departure);
-        // The record says so before the lease is given up.
+        // The record has to name the target before the lease is released.
         let _ = { &mut self.agreement }.settle_move(&self.guests, name, Some(&to), boottime_ns());
     }
 
-    /// A guest does not move: the command that waits for it ends, and the move is tried again later.
+    /// Records that a guest is not migrated: the command that waits for it ends, and the migration
+    /// is tried again later.
     fn stay(&mut self, name: &str, to: &str, why: String, now: u64) {
         if let Some(machine) = self.machines.get_mut(name) {
             self.moves.stay(machine, name, to, why, now);
         }
-        // Without the lease the record is another node's.
+        // Without the lease another node writes the record.
         let _ = { &mut self.agreement }.settle_move(&self.guests, name, None, boottime_ns());
     }
 
@@ -442,7 +446,7 @@ impl Role {
         }
     }
 
-    /// Returns whether it is still under way.
+    /// Advances an outgoing migration. Returns whether it is still in progress.
     fn lead_departure(&mut self, name: &str, departure: &mut Departure, now: u64) -> bool {
         let decided = self.decided.get(name).cloned();
         let Some(machine) = self.machines.get(name) else {
@@ -452,7 +456,7 @@ impl Role {
             has_lease: decided.as_ref().is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
-        // Once they are to be handed over, how long that may take is the move's.
+        // After the handover has begun, only the timeout of the migration limits it.
         let stays = { machine.started_as.as_ref() }.filter(|_| !departure.source.hands_over());
         let stays = stays.and_then(|guest| self.volume_stays(guest));
         let goes_on = decided.and_then(|one: Decided| one.goes_to) == Some(departure.to.clone());
@@ -497,7 +501,8 @@ impl Role {
             Some(Outcome::Moved) => {
                 if departure.over.is_none() {
                     machine.note(&format!("it has moved to {}", departure.to));
-                    // Its lease does not wait until QEMU says so, too: it may not respond any more.
+                    // Releasing the lease does not wait for QEMU to report the same: QEMU may no
+                    // longer respond.
                     machine.life.see(LifeInput::Says(Status::Moved), now);
                 }
                 let over = *departure.over.get_or_insert(now);
@@ -507,7 +512,7 @@ impl Role {
         }
     }
 
-    /// A connection of another node.
+    /// Handles a connection of another node.
     fn take_in(&mut self, came: Came, now: u64) {
         match came.hello {
             Hello::Stream { guest, number } => {
@@ -517,7 +522,7 @@ impl Role {
                 let machine = { self.machines.get(&guest) }.filter(|_| is_own);
                 let socket = machine.map(|one| UnixStream::connect(one.home.incoming()));
                 if let Some(Ok(socket)) = socket {
-                    // The connection has ended: the source sees it.
+                    // The socket closes if the connection has ended; the source notices that.
                     let _ = came.give.send(socket);
                 }
             }
@@ -546,7 +551,8 @@ impl Role {
         self.lead_asked(now);
     }
 
-    /// Takes guests that may come. What this node knows may be late: it refuses after a while.
+    /// Accepts incoming guests that are permitted. A refusal is delayed, because the knowledge of
+    /// this node may be out of date.
     fn lead_asked(&mut self, now: u64) {
         for mut asked in std::mem::take(&mut self.moves.asked) {
             match self.may_come(&asked.ask, &asked.from) {
@@ -583,10 +589,11 @@ impl Role {
         self.moves.arrivals.insert(ask.guest, arrival);
     }
 
-    /// Whether a guest may come.
+    /// Checks whether a guest may be migrated here.
     ///
     /// # Errors
-    /// Why not, in words, and for how long that is waited for, milliseconds.
+    /// Reason as text, and the time for which the request is held before it is refused,
+    /// milliseconds.
     fn may_come(&self, ask: &Ask, from: &str) -> Result<(), (String, u64)> {
         { self.is_for_here(ask, from) }.map_err(|words| (words, REFUSED_AFTER_MS))?;
         let coming = self.moves.arrivals.keys();
@@ -640,7 +647,7 @@ impl Role {
         }
     }
 
-    /// Returns whether it is still under way.
+    /// Advances an incoming migration. Returns whether it is still in progress.
     fn lead_arrival(&mut self, name: &str, arrival: &mut Arrival, now: u64) -> bool {
         let Some(machine) = self.machines.get(name) else {
             return false;
@@ -699,7 +706,7 @@ impl Role {
                 }
                 machine.life.is_there()
             }
-            // From then on it is a guest of this node.
+            // From now on the guest belongs to this node like any other.
             None if here.has_lease && machine.life.status() == Some(Status::Running) => {
                 let still = { arrival.still }.map(|(ms, since)| ms + now.saturating_sub(since));
                 let still = still.unwrap_or_default();
@@ -710,7 +717,7 @@ impl Role {
         }
     }
 
-    /// Lets guests go on that a former role has left paused for a move.
+    /// Lets guests run that a previous role has left paused for a migration.
     fn resolve(&mut self) {
         let left = self.machines.iter().filter(|(name, machine)| {
             let holds = { self.decided.get(*name) }.is_some_and(|one| one.epoch.is_some());

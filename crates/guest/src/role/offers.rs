@@ -1,4 +1,4 @@
-//! What an operator may do with guests now, for the report.
+//! Actions that an operator may take on guests now, for the report.
 
 use super::Role;
 use crate::clock;
@@ -12,7 +12,7 @@ fn offer(word: &str, label: &str, order: &Message) -> Offer {
     Offer::new(word, label, order.envelope())
 }
 
-/// With a guest that is here, or stopped.
+/// Returns the actions on a guest that is here or stopped.
 pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     let Some(machine) = role.machines.get(name) else {
         return Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     opening.into_iter().chain(moves).chain([stop]).collect()
 }
 
-/// Its display, if it has one, and its terminal.
+/// Returns the actions that open the guest's display, if it has one, and its terminal.
 fn opening(role: &Role, name: &str) -> Vec<Offer> {
     if !role.guests.guests.contains_key(name) {
         return Vec::new();
@@ -79,7 +79,7 @@ fn opening(role: &Role, name: &str) -> Vec<Offer> {
     screen.into_iter().chain([terminal]).collect()
 }
 
-/// With this node.
+/// Returns the actions on this node.
 pub(super) fn of_node(role: &Role) -> Vec<Offer> {
     let is_drained = role.agreement.is_drained();
     let order = Message::Drain {
@@ -104,7 +104,7 @@ mod tests {
     use crate::role::Place;
     use part::codec;
 
-    /// The role with a guest that has this display by the file.
+    /// Creates a role with a guest that has this display configured.
     fn role(scratch: &lab::Scratch, console: Console) -> Role {
         let place = Place {
             runtime: scratch.path().to_owned(),

@@ -1,4 +1,4 @@
-//! How guests are, as a report.
+//! Report about guests and their nodes.
 
 use super::machine::Machine;
 use super::{Role, offers, silence};
@@ -12,50 +12,50 @@ use part::report::{Grade, Moment, NumberRow, Report, Subject, span};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The kind of the subjects.
+/// Subject kind of guests and templates.
 pub const GUEST: &str = "guest";
-/// The kind of the children that are nodes.
+/// Subject kind of nodes.
 pub const NODE: &str = "guest node";
-/// The state of a node that is confirmed off.
+/// State of a node that is confirmed off.
 pub const FENCED: &str = "fenced";
-/// The fact of a node that is gone: what became of its fencing. The number of this name is 0 for
-/// none, 1 in progress, 2 off confirmed, 3 failed.
+/// Fact and number of a node that is gone: the state of its fencing. The number is 0 for none, 1
+/// in progress, 2 off confirmed, 3 failed.
 pub const FENCING: &str = "fencing";
-/// The name of the only node, without a cluster.
+/// Name of the only node, without a cluster.
 pub const THIS_NODE: &str = "this node";
-/// The fact that an operator stopped it.
+/// Fact: an operator stopped the guest.
 pub const STOPPED: &str = "stopped";
-/// The list of nodes at which a guest failed too often, with the reasons: they take it only if no other
-/// one is there.
+/// List of the nodes on which a guest failed too often, with the reasons. Such a node runs the
+/// guest only if no other node is available.
 pub const FAILED_AT: &str = "failed at";
-/// The state of a template.
+/// State of a template.
 pub const TEMPLATE: &str = "template";
-/// The fact that no node can have it, however long it waits: its reason says why.
+/// Fact: no node can run the guest, however long it waits. The subject's reason says why.
 pub const UNPLACED: &str = "placed";
-/// The fact with the node on which it is.
+/// Fact with the node on which the guest runs.
 pub const ON: &str = "on";
-/// The number that is 1 where it runs on this node.
+/// Number: 1 if the guest runs on this node.
 pub const RUNNING: &str = "running";
-/// The number that is 1 where its check is up on this node, and 0 where it is not.
+/// Number: 1 if the guest's check is up on this node, and 0 if it is down.
 pub const CHECK: &str = "check";
 
-/// The fact with the nodes on which it may run, the best first.
+/// Fact with the nodes on which the guest may run, the best first.
 pub const PREFERS: &str = "prefers";
-/// The state of a node that takes guests.
+/// State of a node that accepts guests.
 pub const TAKES: &str = "takes guests";
-/// The state of a guest that another node has.
+/// State of a guest on another node.
 pub const ELSEWHERE: &str = "elsewhere";
 
-/// The fact with the reason why it did not move.
+/// Fact with the reason why the guest was not migrated.
 pub const NOT_MOVED: &str = "not moved";
-/// The numbers of a move: bytes of memory that were sent, that remain, and a second.
+/// Number of a migration: memory sent, bytes.
 pub const SENT: &str = "sent";
-/// Bytes that remain.
+/// Number of a migration: memory that remains, bytes.
 pub const REMAINING: &str = "remaining";
-/// Bytes a second.
+/// Number of a migration: rate, bytes per second.
 pub const RATE: &str = "rate";
 
-/// Makes it.
+/// Creates the report.
 pub(super) fn of(role: &Role) -> Report {
     let guests = role.guests.guests.iter();
     let mut subjects: Vec<Subject> = guests
@@ -67,7 +67,7 @@ pub(super) fn of(role: &Role) -> Report {
     let templates = templates.filter(|(name, _)| !role.machines.contains_key(*name));
     subjects.extend(templates.map(|(name, guest)| {
         let mut subject = Subject::new(GUEST, name).label("guest");
-        // What became a template may still shut down there.
+        // A guest that became a template may still shut down there.
         let holder = role.agreement.holder(name);
         subject = match holder.is_empty() || holder == role.guests.me {
             true => subject.state(TEMPLATE, Grade::Standby),
@@ -108,7 +108,8 @@ pub(super) fn of(role: &Role) -> Report {
     }
 }
 
-/// Returns the nodes and whether each is there: without a cluster this one only, whatever its guests call it.
+/// Returns the nodes and whether each is available. Without a cluster only this node counts,
+/// whatever name guests use for it.
 fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> {
     match me.is_empty() {
         true => BTreeMap::from([(THIS_NODE.to_owned(), true)]),
@@ -116,15 +117,15 @@ fn nodes_of(me: &str, agreed: BTreeMap<String, bool>) -> BTreeMap<String, bool> 
     }
 }
 
-/// Bytes of a report for another node.
+/// Maximum size of a report for another node, bytes.
 const SHOWN_BYTES_MAX: usize = 96 << 10;
 
-/// The report of the guests that are here, for another node. That of all has no events, and only as
-/// many guests as there is room for.
+/// Returns the report of the guests on this node, for another node. A report of all guests has no
+/// events, and is shortened to the maximum size.
 pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
     let mut report = of(role);
     report.rows.clear();
-    // They are for operators at this node.
+    // Offers are for operators at this node.
     report
         .subjects
         .iter_mut()
@@ -147,10 +148,10 @@ pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// How a guest is here, in words.
+/// Returns the status of a guest here, as text.
 ///
 /// # Errors
-/// Why it has not moved.
+/// Reason why the guest has not been migrated.
 pub(super) fn how(role: &Role, name: &str) -> Result<String, String> {
     let report = of(role);
     let subject = report.find(GUEST, name);
@@ -161,7 +162,7 @@ pub(super) fn how(role: &Role, name: &str) -> Result<String, String> {
     }
 }
 
-/// The state of a guest, and why.
+/// Returns the state of a guest and the reason, as text.
 pub fn words_of(subject: &Subject) -> String {
     let why = match subject.why.as_str() {
         "" => String::new(),
@@ -172,7 +173,7 @@ pub fn words_of(subject: &Subject) -> String {
     format!("guest {name} is {word}{why}{figures}")
 }
 
-/// How far its move is, in MiB.
+/// Returns the progress of the guest's migration in MiB, as text.
 fn figures(subject: &Subject) -> Option<String> {
     let mib = |name| subject.value(name).map(|bytes| bytes >> 20);
     let (sent, remaining, rate) = (mib(SENT)?, mib(REMAINING)?, mib(RATE)?);
@@ -292,7 +293,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     subject
 }
 
-/// The word and the grade of a guest; `shown`: how it is on this node.
+/// Returns the state and grade of a guest. `shown`: status on this node.
 fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'static str, Grade) {
     if is_here && role.moves.departures.contains_key(name) {
         return ("moving", Grade::Busy);
@@ -306,7 +307,7 @@ fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'st
         }
         Some(shown @ Shown::Running) if is_here && stays_frozen => (words(shown).0, Grade::Bad),
         Some(shown) if is_here => words(shown),
-        // What it was here before is of no meaning.
+        // An earlier status on this node does not matter.
         _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
         _ if rests.is_some() => rests.as_ref().map_or(("down", Grade::Standby), words),
         Some(shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off)) => words(shown),
@@ -314,12 +315,12 @@ fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'st
     }
 }
 
-/// Whether no move leads a guest that was paused for one.
+/// Returns whether a guest paused for a migration has no migration in progress.
 fn is_left_paused(role: &Role, name: &str) -> bool {
     !role.moves.departures.contains_key(name) && !role.comes(name)
 }
 
-/// How far its move is, or why it did not move.
+/// Adds the progress of the guest's migration, or the reason why it was not migrated.
 fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
     if let Some(stay) = role.moves.stays.get(name) {
         let words = format!("to {}: {}", stay.to, stay.why);
@@ -387,7 +388,7 @@ fn is_down(machine: &Machine) -> bool {
     checker.is_some_and(|checker| checker.health().state() == State::Down)
 }
 
-/// What its check found, where it runs.
+/// Adds the result of the check of a running guest.
 fn check(subject: Subject, machine: &Machine) -> Subject {
     let Some(checker) = { machine.checker.as_ref() }.filter(|_| machine.life.is_there()) else {
         return subject;
@@ -448,7 +449,7 @@ fn nowhere(role: &Role, name: &str, why: String) -> String {
     format!("it runs on no node that responds{colon}{why}")
 }
 
-/// What is behind its state, in words.
+/// Returns the reason of the guest's state, as text.
 fn why_not(
     role: &Role,
     machine: &Machine,

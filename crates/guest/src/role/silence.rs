@@ -1,35 +1,36 @@
-//! A QEMU that does not respond: its monitor is asked every two seconds how the guest is. It is reported,
-//! and nothing else: what it waits for may end, and a check restarts a guest that does not work.
+//! Detection of a QEMU process that does not respond: its monitor is queried every two seconds.
+//! The state is only reported, because whatever QEMU waits for may end. A health check restarts a
+//! guest that does not work.
 
 use super::machine::Machine;
 use crate::qemu::monitor::About;
 
-/// Looks without a response until it is reported.
+/// Number of queries without a response until the state is reported.
 const LOOKS_MAX: u32 = 5;
 
-/// What is said of it.
+/// Reported reason.
 pub(super) const WORDS: &str = "QEMU has not responded for 10 s or more";
 
-/// When a guest's QEMU is looked at next, milliseconds.
+/// Next times at which the QEMU process of a guest is polled, milliseconds.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    /// Its monitor is tried again.
+    /// Next attempt to connect to the monitor.
     pub(super) monitor: u64,
-    /// Its serial output is cut.
+    /// Next check of the serial output and the monitor.
     pub(super) log: u64,
-    /// Its process is looked at, to see whether it has been stopped.
+    /// Next check whether the process has been stopped.
     pub(super) halt: u64,
-    /// How often in a row it had not said how the guest is.
+    /// Number of successive polls without a response about the guest's state.
     pub(super) unanswered: u32,
-    /// The last error of a disk that was noted, and when.
+    /// Last recorded disk error, and its time.
     pub(super) disk_error: Option<(String, u64)>,
 }
 
 impl Machine {
-    /// Asks QEMU how the guest is, if it has responded to that before.
+    /// Queries the guest's state, if QEMU has responded to the previous query.
     pub(super) fn look_at_monitor(&mut self) {
         let Some(monitor) = self.monitor().filter(|_| self.life.runs()) else {
-            // One whose guest stands still may have been stopped itself.
+            // The process of a paused guest may be stopped itself, so no response is expected.
             self.due.unanswered = 0;
             return;
         };
@@ -46,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// Whether its guest is to run, and QEMU does not respond.
+    /// Returns whether the guest should run and QEMU does not respond.
     pub(super) fn is_silent(&self) -> bool {
         self.due.unanswered >= LOOKS_MAX
     }

@@ -1,6 +1,6 @@
-//! Standstills of guests for snapshots ([`crate::standstill`]), carried out with QEMU and the guest
-//! agent. That file systems may be frozen stands in a file of the guest's directory before they are,
-//! so that the role which follows one that was killed thaws them.
+//! Standstills of guests for snapshots ([`crate::standstill`]), carried out with QEMU and the
+//! guest agent. A file in the guest's directory marks that file systems may be frozen. It is
+//! written before they are, so that the successor of a killed role thaws them.
 
 use super::Role;
 use super::machine::Machine;
@@ -15,21 +15,22 @@ use std::fs;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// How long the agent may take to thaw file systems, and how soon it is told again, milliseconds.
+/// Timeout for the agent to thaw file systems, and interval at which the request is repeated,
+/// milliseconds.
 const THAW_MAX_MS: u64 = 5_000;
 const THAW_AGAIN_MS: u64 = 1_000;
-/// How long a role that ends waits for file systems to be thawed.
+/// Maximum time for which an ending role waits for file systems to be thawed, and poll interval.
 const END_MAX: Duration = Duration::from_secs(2);
 const END_LOOK: Duration = Duration::from_millis(20);
 
-/// A standstill with its conversation.
+/// Standstill with its connection to the guest agent.
 #[derive(Debug)]
 pub(super) struct Standing {
     value: Standstill,
     talk: Option<(Command, Attempt)>,
-    /// When a conversation is given up, or the next one begins.
+    /// Deadline of the running request, or start time of the next one.
     due: u64,
-    /// There is a file that says that file systems may be frozen.
+    /// The file exists that marks file systems as possibly frozen.
     is_kept: bool,
 }
 
@@ -43,7 +44,7 @@ impl Standing {
         }
     }
 
-    /// Whether the guest is not to run.
+    /// Returns whether the guest must not run.
     pub(super) fn holds(&self) -> bool {
         self.value.holds()
     }
@@ -83,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// What a role left that was killed during a standstill.
+    /// Resumes after a role that was killed during a standstill: the file systems are thawed.
     pub(super) fn resume_standing(&mut self, now: u64) {
         if self.home.frozen().exists() {
             self.note("its file systems may be frozen: they are thawed");
@@ -91,7 +92,7 @@ impl Machine {
         }
     }
 
-    /// Leads its standstill. `no`: why it may not stand still here.
+    /// Advances the standstill. `no`: reason why the guest must not be paused here.
     pub(super) fn stand(&mut self, no: Option<&str>, now: u64) {
         let here = self.here();
         let Some(mut standing) = self.standing.take() else {
@@ -102,7 +103,7 @@ impl Machine {
         standing.value.turn(here, no, now);
         if standing.is_kept && !standing.value.may_be_frozen() {
             let removed = fs::remove_file(self.home.frozen());
-            // The next role would thaw what is not frozen: the agent does nothing then.
+            // The next role would thaw file systems that are not frozen, which the agent ignores.
             if let Err(error) = removed {
                 self.note(&format!("cannot remove the file `frozen`: {error}"));
             }
@@ -111,7 +112,7 @@ impl Machine {
         self.standing = Some(standing);
     }
 
-    /// Talks to its agent.
+    /// Sends requests to the guest agent and handles its responses.
     fn talk(&mut self, standing: &mut Standing, here: Here, now: u64) {
         let asks = standing.value.asks(here);
         if standing.talk.as_ref().map(|(command, _)| *command) != asks {
@@ -133,7 +134,7 @@ impl Machine {
         if attempt.is_synced() && command == Command::Freeze {
             standing.value.told(now);
         }
-        // The freezing is given up by the standstill.
+        // The standstill itself has the timeout of a freeze.
         let is_late = command == Command::Thaw && now >= standing.due;
         if result.is_some() || is_late {
             standing.talk = None;
@@ -167,7 +168,7 @@ impl Machine {
         }
     }
 
-    /// When its standstill has something to do by itself, milliseconds.
+    /// Returns the next time at which the standstill has something to do, milliseconds.
     pub(super) fn standing_due(&self) -> Option<u64> {
         let standing = self.standing.as_ref()?;
         let talks = standing.value.asks(self.here()).map(|_| standing.due);
@@ -178,26 +179,26 @@ impl Machine {
         talks.into_iter().chain(standing.value.deadline()).min()
     }
 
-    /// What wakes the role.
+    /// Returns the descriptor of the running request and the events to wait for.
     pub(super) fn standing_watched(&self) -> Option<(BorrowedFd<'_>, EventFlags)> {
         let (_, attempt) = self.standing.as_ref()?.talk.as_ref()?;
         Some(attempt.watched())
     }
 
-    /// Whether its file systems are frozen for longer than an agent needs to thaw them.
+    /// Returns whether the file systems stay frozen for longer than an agent needs to thaw them.
     pub(super) fn stays_frozen(&self, now: u64) -> bool {
         let since = { self.standing.as_ref() }.and_then(|one| one.value.thaws_since());
         since.is_some_and(|since| now >= since.saturating_add(THAW_MAX_MS))
     }
 
-    /// Whether a standstill is under way.
+    /// Returns whether a standstill is in progress.
     pub(super) fn stands(&self) -> bool {
         self.standing.as_ref().is_some_and(|one| !one.is_over())
     }
 }
 
 impl Role {
-    /// What is wanted of a guest here: it stands still where it would run.
+    /// Returns the desired state of a guest: a standstill replaces running.
     pub(super) fn wish(&self, name: &str) -> Wish {
         let wish = self.moving_wish(name);
         let machine = self.machines.get(name);
@@ -208,7 +209,7 @@ impl Role {
         }
     }
 
-    /// Leads the standstills.
+    /// Advances all standstills.
     pub(super) fn lead_standings(&mut self, now: u64) {
         let names: Vec<String> = { self.machines.iter() }
             .filter(|(_, machine)| machine.stands())
@@ -222,7 +223,8 @@ impl Role {
         }
     }
 
-    /// Why a guest cannot stand still here: what else becomes of it goes before.
+    /// Returns why a guest cannot be paused for a snapshot here, if something else takes
+    /// precedence.
     fn may_not_stand(&self, name: &str) -> Option<String> {
         let machine = self.machines.get(name)?;
         let holder = self.agreement.holder(name);
@@ -244,7 +246,7 @@ impl Role {
         })
     }
 
-    /// Does what the command that takes snapshots of a guest asks.
+    /// Handles a request of the command that takes snapshots of a guest.
     pub fn stand(&mut self, ask: &AskStand) -> Stood {
         let done = match ask.step {
             Stand::Begin => self.begin_standing(ask),
@@ -301,7 +303,8 @@ impl Role {
         }
     }
 
-    /// The role ends: guests go on, and their file systems are thawed.
+    /// Ends all standstills before the role ends: guests resume, and their file systems are
+    /// thawed.
     pub(super) fn end_standings(&mut self) {
         if !self.machines.values().any(Machine::stands) {
             return;

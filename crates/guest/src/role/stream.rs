@@ -1,5 +1,5 @@
-//! Streams of other nodes for operators of this one ([`crate::remote`]), and what this node does for
-//! operators of others: their bytes go on connections of [`super::carrier`].
+//! Streams to other nodes for operators of this one ([`crate::remote`]), and commands of this node
+//! for operators of others. Their bytes are sent on connections of [`super::carrier`].
 
 use super::Role;
 use super::carrier::Line;
@@ -24,17 +24,17 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// How long a stream stays that nobody asks about, milliseconds.
+/// Time after which a stream that nobody polls is closed, milliseconds.
 const KEPT_MS: u64 = 10_000;
-/// Streams at a time.
+/// Maximum number of concurrent streams.
 const STREAMS_MAX: usize = 32;
-/// Commands that run here for other nodes at a time.
+/// Maximum number of concurrent commands for other nodes.
 const COMMANDS_MAX: usize = 16;
-/// Connections to displays and terminals here at a time: those that the consoles of two nodes may open, with four
-/// channels of a display by SPICE.
+/// Maximum number of concurrent connections to displays and terminals: those that the consoles of
+/// two nodes may open, with four channels of a SPICE display.
 const OPERATORS_MAX: usize = 256;
 
-/// The streams.
+/// Streams of this node.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     last: u64,
@@ -49,28 +49,28 @@ struct Stream {
     node: String,
     socket: UnixStream,
     line: Line,
-    /// When it was asked about last, milliseconds.
+    /// Time of the last request, milliseconds.
     asked: u64,
 }
 
 impl Streams {
-    /// When [`Streams::tidy`] has something to do, milliseconds.
+    /// Returns the next time at which [`Streams::tidy`] has something to do, milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
         self.all.values().map(|one| one.asked + KEPT_MS).min()
     }
 
-    /// Ends streams whose operator is gone.
+    /// Closes streams whose operator is gone.
     pub(super) fn tidy(&mut self, now: u64) {
         self.all.retain(|_, one| now < one.asked + KEPT_MS);
     }
 }
 
 impl Stream {
-    /// Writes what the socket takes, and reads what is there.
+    /// Writes as much as the socket takes, and reads the available output.
     fn pass(&mut self, bytes: &[u8]) -> Passed {
         let mut passed = Passed::default();
         let piece = bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes);
-        // That it is over stands behind what came.
+        // The end of the stream is reported after all of its output.
         passed.taken = self.socket.write(piece).unwrap_or(0);
         let mut piece = vec![0; PIECE_BYTES_MAX];
         match self.socket.read(&mut piece) {
@@ -94,7 +94,7 @@ impl Stream {
 }
 
 impl Role {
-    /// Does what an operator's process asks about a stream of another node.
+    /// Handles a request of an operator's process about a stream of another node.
     pub fn stream(&mut self, ask: &AskStream) -> Passed {
         let now = boottime_ms();
         self.streams.tidy(now);
@@ -148,7 +148,7 @@ impl Role {
         })
     }
 
-    /// Does for another node what its operator wants.
+    /// Carries out a remote command for another node.
     pub(super) fn serve_stream(
         &mut self,
         what: &Remote,
@@ -194,11 +194,11 @@ impl Role {
 }
 
 impl Role {
-    /// Connects an operator with the display or the terminal of a guest, wherever that is. `who`: the user, and
-    /// where that user is signed in.
+    /// Connects an operator with the display or terminal of a guest on any node. `who`: the user,
+    /// and where that user is signed in.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Reason of the refusal, as text.
     pub fn open(
         &mut self,
         ask: &AskOpen,
@@ -236,13 +236,13 @@ impl Role {
         Ok(format!("on {holder}"))
     }
 
-    /// A guest that runs here.
+    /// Returns a guest that runs here.
     fn running(&self, name: &str) -> Result<&Machine, String> {
         let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
         machine.ok_or_else(|| format!("guest {name} does not run"))
     }
 
-    /// The terminal of a guest that runs here, and what holds it for this operator.
+    /// Connects to the terminal of a guest that runs here. The file is the operator's lock on it.
     fn terminal(&self, name: &str, who: &str) -> Result<(UnixStream, File), String> {
         let home = &self.running(name)?.home;
         let taken = console::take(home.path(), who)?;
@@ -251,8 +251,8 @@ impl Role {
         Ok((socket?, taken))
     }
 
-    /// The display of a guest that runs here, and how an operator begins with it, who speaks `what`; `None`: whatever
-    /// there is.
+    /// Connects to the display of a guest that runs here. `what`: the protocol that the operator
+    /// speaks; `None`: any. Also returns how the operator's connection begins.
     fn display(
         &self,
         name: &str,
@@ -273,7 +273,8 @@ impl Role {
         Ok((socket?, begins))
     }
 
-    /// What a guest speaks at its display, if it has one: where it runs here, as it was started.
+    /// Returns the protocol of a guest's display, if it has one. For a running guest, the settings
+    /// at its start count.
     pub(super) fn screen(&self, name: &str) -> Option<Opens> {
         let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
         let started_as = machine.and_then(|machine| machine.started_as.as_ref());
@@ -284,7 +285,7 @@ impl Role {
         }
     }
 
-    /// Passes bytes between an operator and a guest, on threads of their own.
+    /// Relays bytes between an operator and a guest in a separate thread.
     fn connect(
         &self,
         operator: UnixStream,
@@ -319,7 +320,7 @@ impl Role {
         })
     }
 
-    /// Connects an operator of another node with the display of a guest, on threads of their own.
+    /// Connects an operator of another node with the display of a guest, in a separate thread.
     fn serve_display(
         &self,
         (name, what): (&str, Option<Opens>),
@@ -337,7 +338,7 @@ impl Role {
         });
     }
 
-    /// Connects an operator of another node with the terminal of a guest, on threads of their own.
+    /// Connects an operator of another node with the terminal of a guest, in a separate thread.
     fn serve_console(&self, name: &str, operator: (&str, &str), give: &SyncSender<UnixStream>) {
         let who = of_node(operator);
         serve_operator(give, refused, |operator| {
@@ -347,17 +348,17 @@ impl Role {
     }
 }
 
-/// How an operator begins with a display or a terminal.
+/// Start of an operator's connection to a display or terminal.
 enum Begins {
-    /// Whatever others do.
+    /// The connection is shared with others.
     AtOnce,
-    /// With this, which keeps others out.
+    /// The connection holds this lock, which keeps others out.
     Has(File),
-    /// With a channel of the display by SPICE of this guest, by this name.
+    /// The connection is a SPICE channel: the name of the guest, and the user.
     Spice(String, String),
 }
 
-/// Why a page for another kind of display gets none.
+/// Returns the refusal of a page for another kind of display.
 fn other_display(name: &str, has: Opens) -> String {
     let word = match has {
         Opens::Spice => "spice",
@@ -368,7 +369,7 @@ fn other_display(name: &str, has: Opens) -> String {
     )
 }
 
-/// Who somebody at another node is.
+/// Returns the name of a user at another node.
 fn of_node((who, from): (&str, &str)) -> String {
     match who {
         "" => format!("an operator of node {from}"),
@@ -376,13 +377,13 @@ fn of_node((who, from): (&str, &str)) -> String {
     }
 }
 
-/// What a terminal shows of why there is none, and the page of a display by SPICE.
+/// Returns the refusal for a terminal, or for the page of a SPICE display.
 fn refused(words: &str) -> Vec<u8> {
     format!("{words}\r\n").into_bytes()
 }
 
-/// Gives an operator of another node an end of what `connect` connects; `refused` says why not, as what
-/// reads there understands it.
+/// Connects an operator of another node by `connect`. `refused` encodes the reason of a refusal
+/// for the peer.
 fn serve_operator(
     give: &SyncSender<UnixStream>,
     refused: impl FnOnce(&str) -> Vec<u8>,
@@ -401,8 +402,8 @@ fn serve_operator(
     }
 }
 
-/// What a VNC server sends that refuses a client: its version, no kind of security, and the reason
-/// (RFC 6143, section 7.1.2).
+/// Returns the bytes of a VNC server that refuses a client: its version, zero security types, and
+/// the reason (RFC 6143, section 7.1.2).
 fn refused_display(words: &str) -> Vec<u8> {
     let length = u32::try_from(words.len()).unwrap_or_default();
     let mut bytes = b"RFB 003.008\n\0".to_vec();
@@ -422,7 +423,7 @@ fn ended(mut to: &UnixStream, done: Result<u8, String>) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Runs a command, and sends its output. What changes disks goes on without a reader.
+/// Runs a command and sends its output. A command that changes disks continues without a reader.
 fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
     let words = |error: io::Error| format!("{}: {error}", program.display());
     let mut child = Command::new(program)
@@ -439,7 +440,7 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
         if what.ends_with_its_reader() {
             scope.spawn(|| {
                 wait_for_the_end_of(to);
-                // It has ended already.
+                // The command may have ended already.
                 let _ = lock(&child).kill();
             });
         }
@@ -447,10 +448,10 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
         if let Some(out) = out {
             forward(out, Output::Out, &writer);
         }
-        // Its threads do not panic.
+        // The reader thread does not panic.
         let _ = reader.map(|reader| reader.join());
         let status = lock(&child).wait();
-        // The one that waits for the end of the connection.
+        // Wakes the thread that waits for the end of the connection.
         let _ = to.shutdown(Shutdown::Read);
         status
     });
@@ -458,13 +459,13 @@ fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
-/// Reads what an operator sends, which nobody wants, until the connection ends.
+/// Discards input of the operator until the connection ends.
 fn wait_for_the_end_of(mut from: &UnixStream) {
     let mut piece = [0; 256];
     while from.read(&mut piece).is_ok_and(|count| count > 0) {}
 }
 
-/// Sends what a command prints. Without a reader it is dropped.
+/// Sends the output of a command. Without a reader the output is dropped.
 fn forward(mut from: impl Read, output: fn(Vec<u8>) -> Output, to: &Mutex<&UnixStream>) {
     let mut piece = vec![0; PIECE_BYTES_MAX];
     loop {

@@ -1,4 +1,4 @@
-//! The messages of a move, on a socket that never blocks.
+//! Messages of a migration between the two nodes, on a non-blocking socket.
 
 use super::carrier::Line;
 use crate::migration::{MESSAGE_BYTES_MAX, Message, frame, take_frame};
@@ -6,14 +6,14 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// How often each side says that it is there, milliseconds.
+/// Interval of keep-alive messages, milliseconds.
 const ALIVE_MS: u64 = 1_000;
-/// How long the other side may be silent, milliseconds.
+/// Maximum time without a message of the peer, milliseconds.
 const SILENCE_MAX_MS: u64 = 10_000;
-/// Bytes that wait to be sent, at most.
+/// Maximum number of buffered bytes to be sent.
 const UNSENT_BYTES_MAX: usize = 64 << 10;
 
-/// The connection.
+/// Connection for the messages of one migration.
 #[derive(Debug)]
 pub(super) struct Talk {
     socket: UnixStream,
@@ -26,9 +26,9 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// On a socket whose other end is carried to the other node.
+    /// Creates the connection on a socket whose other end is relayed to the other node.
     pub(super) fn new(socket: UnixStream, line: Line, now: u64) -> Talk {
-        // One that cannot be set up is lost at its first use.
+        // A socket that cannot be set up fails at its first use.
         let is_lost = socket.set_nonblocking(true).is_err();
         Talk {
             socket,
@@ -41,7 +41,7 @@ impl Talk {
         }
     }
 
-    /// Sends a message, as far as the socket takes it.
+    /// Sends a message, and buffers what the socket does not take.
     pub(super) fn send(&mut self, message: &Message) {
         if self.unsent.len() < UNSENT_BYTES_MAX {
             self.unsent.extend(frame(message));
@@ -61,7 +61,7 @@ impl Talk {
         }
     }
 
-    /// Whether this side has to say that it is there.
+    /// Returns whether a keep-alive message is due.
     pub(super) fn is_due(&mut self, now: u64) -> bool {
         let is_due = now >= self.said.saturating_add(ALIVE_MS);
         if is_due {
@@ -70,7 +70,7 @@ impl Talk {
         is_due
     }
 
-    /// Returns the messages that came, and why there will be no more.
+    /// Returns the received messages, and the reason if the connection is lost.
     pub(super) fn read(&mut self, now: u64) -> (Vec<Message>, Option<String>) {
         self.flush();
         let mut messages = Vec::new();

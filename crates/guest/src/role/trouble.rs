@@ -1,15 +1,15 @@
-//! What happens to a guest from outside: its disks fail, or a signal stops its process.
+//! External faults of a guest: disk errors, and signals that stop its process.
 
 use super::machine::Machine;
 use crate::life::Input;
 use serde_json::{Map, Value};
 
-/// How soon the same error of a disk is noted again, milliseconds.
+/// Interval at which the same disk error is recorded again, milliseconds.
 const ERROR_AGAIN_MS: u64 = 60_000;
 
 impl Machine {
-    /// A disk has failed a request. A guest that is continued each second repeats it: the same error is
-    /// noted once a minute.
+    /// Records a disk error. A guest that is continued each second repeats its failed request, so
+    /// the same error is recorded once a minute.
     pub(super) fn note_disk_error(&mut self, data: &Map<String, Value>, now: u64) {
         let text = |name: &str| data.get(name).and_then(Value::as_str).unwrap_or_default();
         let node = text("node-name");
@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// Looks whether somebody else has stopped its process, or continued it.
+    /// Checks whether a foreign signal has stopped or continued the process.
     pub(super) fn see_halt(&mut self, now: u64) {
         let Some(process) = self.process() else {
             return;

@@ -1,4 +1,4 @@
-//! The volumes that guests of this node use, as the volume role reports them.
+//! Volumes used by the guests of this node, as the volume role reports them.
 
 use super::Role;
 use super::machine::Machine;
@@ -7,28 +7,29 @@ use crate::config::{Disk, Guest, mac_words, user_of};
 use part::role::{UsedVolume, VolumeNews, VolumeState, VolumeUse};
 use std::collections::BTreeMap;
 
-/// How long a copy may be missing or lack data, milliseconds: its disk may be mounted late, its role
-/// restarted, or little be missing.
+/// Time for which a copy may be missing or incomplete, milliseconds: its disk may be mounted late,
+/// its role restarted, or little data be missing.
 const GONE_MS: u64 = 10_000;
 
-/// What was reported last.
+/// Last report of the volume role.
 #[derive(Debug, Default)]
 pub(super) struct Volumes {
     states: BTreeMap<String, VolumeState>,
-    /// Those without a usable copy here while the other node serves them, and since when, milliseconds.
+    /// Volumes without a usable copy here while the other node is primary, and since when,
+    /// milliseconds.
     gone: BTreeMap<String, u64>,
 }
 
-/// How the disks of a guest are.
+/// State of the disks of a guest.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
-    /// They are there for it, and for no guest elsewhere.
+    /// All disks are available to this guest, and to no guest elsewhere.
     pub(super) are_there: bool,
-    /// All of them could be handed over to the other node now.
+    /// All disks could be handed over to the other node now.
     pub(super) have_both_copies: bool,
-    /// The volume of which this node has no copy, for too long.
+    /// Volume of which this node has had no copy for too long.
     pub(super) without_copy: Option<String>,
-    /// The volume that another user has had since this guest opened it.
+    /// Volume that another user has opened since this guest opened it.
     pub(super) superseded: Option<String>,
 }
 
@@ -54,7 +55,8 @@ impl Volumes {
         since.is_some_and(|since| now >= since.saturating_add(GONE_MS))
     }
 
-    /// When one has been gone for too long, milliseconds; None: none will.
+    /// Returns the next time at which a copy has been missing for too long, milliseconds; None:
+    /// none is missing.
     pub(super) fn due(&self, now: u64) -> Option<u64> {
         let at = self
             .gone
@@ -65,14 +67,14 @@ impl Volumes {
 }
 
 impl Role {
-    /// The volume role tells how volumes are.
+    /// Applies a report of the volume role.
     pub fn hear_volumes(&mut self, news: VolumeNews) {
         self.volumes.hear(news, boottime_ms());
         self.turn();
     }
 
-    /// What a guest has: as it was started while its QEMU is there, which keeps its disks until it
-    /// ends; by its section otherwise.
+    /// Returns the settings of a guest: those at its start while its QEMU process exists, which
+    /// keeps its disks until it ends; otherwise those of its section.
     pub(super) fn described<'r>(&'r self, name: &str, machine: &'r Machine) -> Option<&'r Guest> {
         let by_section = self.guests.guests.get(name);
         let started_as = machine.started_as.as_ref();
@@ -82,8 +84,8 @@ impl Role {
         }
     }
 
-    /// Another guest of this node that still has something which this one needs, and what that is,
-    /// in words: the version before gave it to that guest, and its QEMU has not closed it.
+    /// Returns another guest of this node whose QEMU process still has something that this guest
+    /// needs, and what that is as text: an earlier configuration assigned it to that guest.
     pub(super) fn kept_by(&self, name: &str) -> Option<(&str, String)> {
         let guest = self.guests.guests.get(name)?;
         let others = self
@@ -101,8 +103,8 @@ impl Role {
         all.next()
     }
 
-    /// All volumes that the guests of this node use: each once, by the guest that has it. One that has
-    /// it open goes first.
+    /// Returns all volumes that the guests of this node use, each once, with the guest that has
+    /// it. A guest that has the volume open takes precedence over one that does not.
     pub(super) fn used(&self) -> Vec<UsedVolume> {
         let mut used: Vec<UsedVolume> = Vec::new();
         let is_there = |machine: &Machine| machine.life.is_there();
@@ -123,7 +125,7 @@ impl Role {
                 }
                 match used.iter_mut().find(|other| other.name == one.name) {
                     None => used.push(one),
-                    // A guest that reads does not hide one that writes.
+                    // An entry of a guest that writes replaces one of a guest that only reads.
                     Some(other) if other.r#use == VolumeUse::Reads => *other = one,
                     Some(_) => {}
                 }
@@ -132,7 +134,7 @@ impl Role {
         used
     }
 
-    /// How the disks of a guest are.
+    /// Returns the state of the disks of a guest.
     pub(super) fn disks(&self, name: &str, machine: &Machine, now: u64) -> Disks {
         let guest = self.described(name, machine);
         let written = guest.into_iter().flat_map(uses);
@@ -158,7 +160,7 @@ impl Role {
         }
     }
 
-    /// Whether the disks of a guest are there for it, and for no guest elsewhere.
+    /// Returns whether the disks of a guest are available to it, and to no guest elsewhere.
     pub(super) fn has_volumes(&self, name: &str, machine: &Machine) -> bool {
         if !machine.life.is_there() && self.kept_by(name).is_some() {
             return false;
@@ -167,7 +169,7 @@ impl Role {
         used.all(|used| self.volumes.is_ready(&used))
     }
 
-    /// Why they are not, in words.
+    /// Returns why the disks are not available, as text.
     pub(super) fn volume_words(&self, name: &str, guest: &Guest) -> Option<String> {
         if let Some((other, what)) = self.kept_by(name) {
             return Some(format!(
@@ -184,7 +186,7 @@ impl Role {
         })
     }
 
-    /// Why one of its volumes could not be handed over to the other node now, in words.
+    /// Returns why one of the volumes could not be handed over to the other node now, as text.
     pub(super) fn volume_stays(&self, guest: &Guest) -> Option<String> {
         uses(guest).find_map(|used| {
             let state = self.volumes.states.get(&used.name)?;
@@ -194,7 +196,8 @@ impl Role {
     }
 }
 
-/// A disk that both guests write, in words: a volume of one name, or one image under two names.
+/// Returns a disk that both guests write, as text: a volume of the same name, or the same image
+/// under two names.
 fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
     let is_one_image = |one: &Disk, other: &Disk| {
         let both = one.external.as_ref().zip(other.external.as_ref());
@@ -208,7 +211,8 @@ fn volume_of_both(one: &Guest, other: &Guest) -> Option<String> {
     Some(format!("volume {} open", both.volume))
 }
 
-/// An address of a card that the section of the other guest no longer has, and its QEMU still does.
+/// Returns a MAC address that both guests use as started, but that the other guest's section no
+/// longer has.
 fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Option<String> {
     let has = |guest: &Guest, mac| guest.nics.iter().any(|nic| nic.mac == mac);
     let mut macs = one.nics.iter().map(|nic| nic.mac);
@@ -217,7 +221,7 @@ fn address_of_both(one: &Guest, other: &Guest, section: Option<&Guest>) -> Optio
     Some(format!("the address {}", mac_words(both)))
 }
 
-/// How a guest uses its volumes.
+/// Returns the volumes of a guest and how it uses them.
 pub(super) fn uses(guest: &Guest) -> impl Iterator<Item = UsedVolume> {
     guest.disks.iter().map(|disk| UsedVolume {
         name: disk.volume.clone(),

@@ -258,8 +258,8 @@ impl Site {
         }
     }
 
-    /// A role is killed, and the next one begins. Its threads, and with them its connections, go on
-    /// in this process: nobody reads them any more.
+    /// Kills a role and starts its successor. The old threads and their connections continue in
+    /// this process, unread.
     fn again(&mut self, index: usize) {
         let before = self.roles.remove(index);
         drop(before);

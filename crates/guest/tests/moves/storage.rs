@@ -138,7 +138,7 @@ fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
     for _ in 0..20 {
         site.turn();
     }
-    // What it wrote last may be on its way.
+    // The last write may be in flight.
     assert!(site.opened().starts_with("alpha "), "{}", site.opened());
     assert_eq!(site.process(1), 0);
 }

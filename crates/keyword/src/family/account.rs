@@ -5,12 +5,12 @@ use configuration::outside::{Account, AccountKind};
 use language::{Diagnostic, Word};
 use model::codes;
 
-/// The user id of a name.
+/// Returns the user ID of a name.
 pub(super) fn user(loader: &mut Loader, word: &Word) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::User, "user")
 }
 
-/// The group id of a name.
+/// Returns the group ID of a name.
 pub(super) fn group(loader: &mut Loader, word: &Word) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::Group, "group")
 }

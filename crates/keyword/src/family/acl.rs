@@ -1,4 +1,4 @@
-//! The `acl` keyword: named tests of a section.
+//! Keyword `acl`: named conditions of a section.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -6,7 +6,7 @@ use language::Diagnostic;
 use model::rules::draft::Section;
 use model::rules::{Test, check_acl_name, codes};
 
-/// The rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
     syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",
@@ -31,8 +31,8 @@ fn acl(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .label("give the section a name, or put the line into the proxies"));
     }
     let words = args.rest();
-    // What follows may be wrong; the name is known all the same, so that its
-    // uses are not told of as well.
+    // The name is declared even if the rest of the line is invalid, so that its uses are not
+    // reported as well.
     match Test::parse(loader, words, args.line().end(), None) {
         Ok(test) => {
             loader.acls.add(&name.text(), name.span, test);

@@ -1,4 +1,4 @@
-//! `balance` and what belongs to it.
+//! Keyword `balance` and its related keywords.
 
 use super::value::one_of;
 use super::{Args, Built, LineRow, places};
@@ -10,7 +10,7 @@ use model::known;
 use model::rules::{Converters, Expression, Usage};
 use std::sync::Arc;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }" places::BACK,
         balance, "balance leastconn",
@@ -37,7 +37,7 @@ pub static LINES: &[LineRow] = rows! {
          server has a free session (`maxconn`), or while its queue has room (`maxqueue`).";
 };
 
-/// Draws of `random` where the line gives none.
+/// Default number of draws of `balance random`.
 const DRAWS: u32 = 2;
 const BUILT: &[&str] = &[
     "roundrobin",
@@ -124,10 +124,10 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The cookie that most clients of remote desktops send.
+/// Default RDP cookie name, which most clients send.
 const RDP_COOKIE: &str = "mstshash";
 
-/// An algorithm that hashes what the words of its line say.
+/// Builds a hash algorithm from the remaining words of the line.
 fn hashed(
     args: &mut Args<'_>,
     key: impl FnOnce(&mut Args<'_>) -> Result<HashKey, Diagnostic>,
@@ -166,8 +166,8 @@ fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
     let name = args.required("a URL parameter name")?;
     let check_post = args.take("check_post");
     if check_post && args.peek().is_some() {
-        // How long HAProxy 1.x waited for the body; today all of it that fits
-        // into a buffer is waited for.
+        // HAProxy 1.x limited the wait for the body by this word. Current versions wait for all of
+        // the body that fits into a buffer.
         args.count("a number of bytes", 0..=i32::MAX as u32)?;
     }
     Ok(HashKey::UrlParameter {

@@ -1,6 +1,5 @@
-//! `bind`: the addresses that a frontend listens on. A line makes one listener
-//! for each address and each port that it names; its options are shared by all
-//! of them and stand in [`super::bind_option`].
+//! Keyword `bind`: the addresses on which a frontend listens. A line creates one listener per
+//! address and port. They share the options of the line, which are in [`super::bind_option`].
 
 use super::{Args, Built, LineRow, registry};
 use crate::family::Loader;
@@ -11,10 +10,10 @@ use model::codes;
 use model::config::{Bind, BindAddress};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Most listeners of one proxy: each is a descriptor.
+/// Maximum number of listeners of one proxy: each needs a descriptor.
 const LISTENERS_MAX: usize = 65_536;
 
-/// A listener before any option.
+/// Returns a listener without options.
 pub(super) fn template(span: Span) -> Bind {
     Bind::new(span, BindAddress::Fd(-1))
 }
@@ -30,14 +29,14 @@ fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut listener = template(word.span);
     let options = options(loader, args, &mut listener);
     let listeners = listeners(loader, word, &listener);
-    // A mistake in the address and one in the options are both told.
+    // Errors in the address and in the options are both reported.
     if let Err(diagnostic) = listeners {
         loader.tell(diagnostic);
     }
     options
 }
 
-/// Takes the options of a `bind` or `stats socket` line.
+/// Parses the options of a `bind` or `stats socket` line.
 pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut Bind) -> Built {
     let table = &registry().binds;
     while let Some(word) = args.peek() {
@@ -49,7 +48,8 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
                 args.resume(&option);
                 built?;
             }
-            // What its arguments are is not known, so nothing behind it can be read.
+            // The number of arguments of an unknown option is unknown, so the rest of the line
+            // cannot be parsed.
             Found::NotBuilt(name, ..) => return Err(super::proxy::not_built(word, name)),
             Found::Unknown => {
                 let text = word.text();
@@ -67,8 +67,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
     Ok(())
 }
 
-/// Makes the listeners of a word, each with one of its addresses and all else
-/// as the template has it.
+/// Creates the listeners of a word, one per address. All other settings come from the template.
 pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Built {
     let addresses = addresses(loader, word, "bind")?;
     if template.id != 0 && addresses.len() > 1 {
@@ -96,8 +95,8 @@ pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Bu
     Ok(())
 }
 
-/// The addresses of a word: parts joined by commas, each perhaps with a range
-/// of ports. A comma at the end is let pass, as in HAProxy.
+/// Returns the addresses of a word: parts joined by commas, each optionally with a port range. As
+/// in HAProxy, a trailing comma is accepted.
 pub(super) fn addresses(
     loader: &mut Loader,
     word: &Word,
@@ -114,7 +113,7 @@ pub(super) fn addresses(
     Ok(all)
 }
 
-/// The addresses that one part of a word stands for.
+/// Returns the addresses of one part of a word.
 fn part_addresses(
     loader: &mut Loader,
     word: &Word,
@@ -154,7 +153,7 @@ fn part_addresses(
         }
         Host::Abstract { name, .. } => return Ok(vec![BindAddress::abstract_filled(name)]),
         Host::Descriptor(number) => {
-            // Its parser has bounded it.
+            // The parser has limited the range.
             return Ok(vec![BindAddress::Fd(i32::try_from(*number).unwrap_or(-1))]);
         }
         Host::Pair(_) => return Err(super::proxy::not_built(word, "sockpair@")),
@@ -192,7 +191,7 @@ fn not_here(word: &Word, text: &str, what: &str) -> Diagnostic {
     .label(format!("this is {what}, which is not supported here"))
 }
 
-/// The address of a host name; None where names are not looked up.
+/// Returns the address of a host name; None: name resolution is disabled.
 fn resolve(
     loader: &mut Loader,
     word: &Word,
@@ -209,7 +208,7 @@ fn resolve(
     }
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: &["frontend", "listen", "log-forward", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",

@@ -66,7 +66,7 @@ fn name(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
 }
 
 fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
-    /// What the system has room for.
+    /// Maximum length of an interface name in the kernel, bytes.
     const NAME_BYTES_MAX: usize = 15;
     let word = args.required("the name of an interface")?;
     if word.bytes.is_empty() || word.bytes.len() > NAME_BYTES_MAX {
@@ -80,7 +80,7 @@ fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// An octal mode of a file.
+/// Parses an octal file mode.
 pub(super) fn octal(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let word = args.required("an octal mode")?;
     let digits = !word.bytes.is_empty() && word.bytes.iter().all(|b| (b'0'..=b'7').contains(b));
@@ -107,13 +107,13 @@ fn owner(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// `process`, `thread`: the sets are checked, and all threads serve every listener.
+/// Checks the sets of `process` and `thread`. All threads serve every listener.
 fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let word = args.required("a set of threads")?;
     let set = word.text();
     let known = |text: &str| text.split(',').all(|part| thread_set(part).is_some());
     let valid = match set.split_once('/') {
-        // Where there were several processes, there is one now.
+        // A file written for several processes runs in one process.
         _ if args.keyword == "process" && loader.old_processes => true,
         None => known(&set),
         Some((group, threads)) => known(group) && known(threads),
@@ -179,8 +179,8 @@ fn proto(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// The options that only a `stats socket` has use for. HAProxy takes them on
-/// every `bind` line.
+/// Parses options that have an effect only on a `stats socket`. HAProxy accepts them on every
+/// `bind` line.
 fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let mut rights = loader.socket.unwrap_or_default();
     let word = args.required("an argument")?;
@@ -210,7 +210,7 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[BindRow] = rows! {
     "accept-netscaler-cip <magic>" BIND, number, "bind :8080 accept-netscaler-cip 1",
         "Requires a NetScaler Client IP header with this magic number at the beginning of each connection, and uses \

@@ -17,12 +17,12 @@ use tls::store::Store;
 use tls::tickets::FileKeys;
 use tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
 
-/// Largest file of ticket keys, bytes.
+/// Maximum size of a file of ticket keys, bytes.
 const TICKET_KEYS_BYTES_MAX: u64 = 64 << 10;
-/// Fewest keys of such a file: the one before the last encrypts.
+/// Minimum number of keys in such a file: the last but one encrypts.
 const TICKET_KEYS_MIN: usize = 3;
 
-/// What may stand in the brackets of a line of a list.
+/// Options that are valid in the brackets of a crt-list line.
 const IN_LISTS: &[&str] = &[
     "allow-0rtt",
     "alpn",
@@ -43,11 +43,11 @@ const IN_LISTS: &[&str] = &[
     "verify",
 ];
 
-/// Where files that a line names come from.
+/// Source of the files named in a line.
 enum Source<'s> {
-    /// They are read.
+    /// The files are read while loading.
     Loading(&'s mut Loader),
-    /// They were, and an operator names them again.
+    /// The files were loaded already, and an operator refers to them at run time.
     Serving(&'s Store),
 }
 
@@ -55,7 +55,7 @@ fn words(bind: &mut Bind) -> &mut BindTls {
     Arc::make_mut(bind.tls_words.get_or_insert_default())
 }
 
-/// Sets what a word says that may also stand in a list.
+/// Applies an option that is also valid in a crt-list.
 fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> Built {
     match args.keyword {
         "alpn" => line.alpn = Some(protocols(args)?),
@@ -219,7 +219,8 @@ fn list(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The signing of certificates for whatever name a client asks: not built.
+/// Refuses `generate-certificates`, which creates certificates for any requested name: not
+/// supported.
 fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     Err(Diagnostic::error(
@@ -278,10 +279,10 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
     Ok(())
 }
 
-/// How long a key of tickets is, where it is one.
+/// Returns the length of a ticket key; None: the line is no valid key.
 fn key_length(line: &[u8]) -> Option<usize> {
     use base64::Engine;
-    /// AES-128 and AES-256, each with what names a key and what signs with it.
+    /// Lengths for AES-128 and AES-256, each including the key name and the HMAC key.
     const LENGTHS: [usize; 2] = [48, 80];
     let mut key = zeroize::Zeroizing::new([0; 128]);
     let engine = base64::engine::general_purpose::STANDARD;
@@ -289,7 +290,7 @@ fn key_length(line: &[u8]) -> Option<usize> {
     LENGTHS.contains(&length).then_some(length)
 }
 
-/// The options in the brackets of a line of a list.
+/// Parses the options in the brackets of a crt-list line.
 pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Diagnostic> {
     let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
     let read = options(&mut Source::Loading(loader), &mut args);
@@ -324,21 +325,20 @@ fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
     told.did_you_mean(word.span, near)
 }
 
-/// A line of a list as an operator sends it: `<certificate> [options] filters`.
+/// Line of a crt-list as an operator sends it: `<certificate> [options] filters`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SentLine {
-    /// The certificate.
+    /// Name of the certificate file.
     pub certificate: Box<str>,
-    /// The options.
+    /// Parsed options of the line.
     pub options: TlsLine,
-    /// The same in words.
+    /// Options as text.
     pub option_words: Box<str>,
-    /// The filters.
+    /// SNI filters of the line.
     pub filters: Vec<Filter>,
 }
 
-/// Reads the payload of `add ssl crt-list`. Files that its options name must be
-/// in the store.
+/// Parses the payload of `add ssl crt-list`. Files named in its options must be in the store.
 pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     let at_line = |why: String| format!("parsing [CLI:1]: {why}");
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -387,7 +387,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     })
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[BindRow] = rows! {
     "allow-0rtt" BIND, line_word, "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt",
         "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \

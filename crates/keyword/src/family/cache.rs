@@ -1,4 +1,4 @@
-//! The section `cache`: how large, and for how long.
+//! Section `cache`: size and lifetime of a cache.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -8,17 +8,17 @@ use model::codes;
 use std::sync::Arc;
 
 const PLACE: &[&str] = &["cache"];
-/// `total-max-size` at most, megabytes.
+/// Maximum value of `total-max-size`, megabytes.
 const TOTAL_MAX_MB: u32 = 4095;
 const AGE_DEFAULT_S: u32 = 60;
 const SECONDARY_DEFAULT: usize = 10;
 
-/// A section while it is read.
+/// Section while it is read.
 #[derive(Debug)]
 pub(crate) struct Draft {
     span: Span,
     settings: Settings,
-    /// `max-object-size`, and where it stands.
+    /// Value of `max-object-size`, and its position.
     object_max: Option<(u64, Span)>,
 }
 
@@ -39,7 +39,7 @@ pub(super) static LINES: &[LineRow] = rows! {
 };
 
 impl Draft {
-    /// Begins at the first line of a section.
+    /// Creates the draft from the first line of a section.
     pub(crate) fn begin(line: &Line) -> Result<Draft, Diagnostic> {
         let Some(name) = line.word(1) else {
             return Err(Diagnostic::error(
@@ -65,7 +65,7 @@ impl Draft {
 }
 
 impl Loader {
-    /// The last line of a `cache` section was read.
+    /// Completes a `cache` section after its last line.
     pub(crate) fn end_cache(&mut self) {
         let Some(draft) = self.sections.cache.take() else {
             return;
@@ -112,7 +112,7 @@ impl Loader {
         self.config.caches.push(Arc::new(Cache::new(settings)));
     }
 
-    /// Every cache that a rule names must exist.
+    /// Checks that every cache named in a rule exists.
     pub(crate) fn check_cache_names(&mut self) {
         for (name, span) in std::mem::take(&mut self.cache_names) {
             let names: Vec<Box<str>> = self
@@ -136,8 +136,8 @@ impl Loader {
     }
 }
 
-/// The section that is being read. A draft that is thrown away keeps the loader
-/// going where there is none, which cannot be.
+/// Returns the current section. If there is none, which cannot happen, the builder works on a
+/// draft that is discarded.
 fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut Draft, Diagnostic> {
     let span = args.line().span;
     loader.sections.cache.as_mut().ok_or_else(|| {

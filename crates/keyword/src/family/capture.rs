@@ -60,7 +60,7 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// `len <length>`
 fn length(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
     if !args.take("len") {
-        // An empty line says what is missing; another word is one too many.
+        // At the end of the line the missing word is reported; otherwise the surplus word.
         args.end()?;
         args.required("'len' and a length")?;
     }

@@ -1,6 +1,6 @@
-//! Certificates that lines name: a file with the files beside it, a bundle of
-//! them, a directory, a list. What is read goes into the store of the
-//! configuration; what is wrong with it is told at the word that names it.
+//! Certificates named in lines: a file with its related files, a bundle, a directory, or a
+//! crt-list. Files are read into the store of the configuration. Problems are reported at the word
+//! that names the file.
 
 use super::Loader;
 use crate::family::bind_tls;
@@ -20,25 +20,25 @@ use tls::pem::{Contents, PemError};
 use tls::sni::Filter;
 use tls::{CertificateSource, TlsLine};
 
-/// Largest file of certificates, bytes.
+/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// The kinds of keys that a bundle may have files of, in HAProxy's order: the
-/// first that is there is shown to those who match nothing.
+/// Key types of the files of a bundle, in HAProxy's order: the first existing one is the default
+/// certificate.
 const BUNDLE: &[&str] = &["ecdsa", "rsa"];
 
-/// The certificates that complete others (`issuers-chain-path`), read once.
+/// Issuer certificates that complete chains (`issuers-chain-path`), read once.
 pub(crate) type IssuerChains = Vec<Vec<CertificateDer<'static>>>;
 
-/// The files of one certificate, where they are not beside it under its name.
+/// Related files of a certificate that are not next to it under its name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beside {
-    /// `key`
+    /// Path of the private key (`key`).
     pub key: Option<PathBuf>,
-    /// `ocsp`
+    /// Path of the OCSP response (`ocsp`).
     pub ocsp: Option<PathBuf>,
-    /// `issuer`
+    /// Path of the issuer's certificate (`issuer`).
     pub issuer: Option<PathBuf>,
-    /// `sctl`
+    /// Path of the signed certificate timestamps (`sctl`).
     pub sctl: Option<PathBuf>,
 }
 
@@ -65,8 +65,8 @@ fn bad(span: Span, message: String) -> Diagnostic {
 }
 
 impl Loader {
-    /// The name of a file in the store: the word, behind the directory that
-    /// relative ones count from.
+    /// Returns the name of a file in the store: the word, prefixed with the base directory if it
+    /// is relative.
     pub(crate) fn based(&self, text: &[u8], base: Option<&PathBuf>) -> Box<str> {
         let named = Path::new(OsStr::from_bytes(text));
         match base {
@@ -75,14 +75,14 @@ impl Loader {
         }
     }
 
-    /// Where a file of the store is.
+    /// Returns the path of a file of the store.
     pub(crate) fn place(&self, name: &str, span: Span) -> PathBuf {
         let bytes = name.as_bytes().to_vec();
         self.path(&Word { bytes, span })
     }
 
-    /// What a `crt` names: a file, the files of a bundle, a directory, or what a
-    /// `crt-store` has loaded. The names are those of the store.
+    /// Loads what a `crt` names: a file, the files of a bundle, a directory, or a certificate of a
+    /// `crt-store`. Names are those of the store.
     pub(crate) fn certificates(&mut self, word: &Word) -> Result<CertificateSource, Diagnostic> {
         let base = self.config.global.tls.crt_base.clone();
         let name = self.based(&word.bytes, base.as_ref());
@@ -93,7 +93,7 @@ impl Loader {
             return self.stored(word);
         }
         let path = self.place(&name, word.span);
-        // A directory is known by its name without the slash, as HAProxy has it.
+        // As in HAProxy, the name of a directory has no trailing slash.
         let directory: Box<str> = match name.trim_end_matches('/') {
             "" => name.clone(),
             bare => bare.into(),
@@ -122,7 +122,7 @@ impl Loader {
             .help("write `@NAME/ALIAS`, from a `load` line of the section `crt-store NAME`"))
     }
 
-    /// The file of a name, or those of a bundle.
+    /// Loads the file of a name, or the files of a bundle.
     fn certificate_files(
         &mut self,
         name: &str,
@@ -175,7 +175,7 @@ impl Loader {
         }
     }
 
-    /// Loads a file and what is beside it into the store.
+    /// Loads a file and its related files into the store.
     pub(crate) fn certificate_file(
         &mut self,
         (name, path, bytes): (&str, &Path, &Secret),
@@ -235,7 +235,7 @@ impl Loader {
         let tls = &self.config.global.tls;
         let file = match &beside.key {
             Some(file) => file.clone(),
-            // Of other endings HAProxy takes nothing away.
+            // HAProxy removes no other file extension.
             None if tls.extra_files_without_extension
                 && path.extension().is_some_and(|ending| ending == "crt") =>
             {
@@ -273,7 +273,7 @@ impl Loader {
         Ok(())
     }
 
-    /// A further file of a certificate, if it is there and wanted.
+    /// Reads a related file of a certificate, if it exists and is enabled.
     fn file_beside(
         &mut self,
         path: &Path,
@@ -306,7 +306,7 @@ impl Loader {
         }
     }
 
-    /// `issuers-chain-path`, `ssl-skip-self-issued-ca`.
+    /// Completes a chain as `issuers-chain-path` and `ssl-skip-self-issued-ca` require.
     fn complete_chain(&mut self, parts: &mut Parts, span: Span) {
         if parts.chain.len() == 1
             && let Some(directory) = self.config.global.tls.issuers_chain_path.clone()
@@ -372,7 +372,7 @@ impl Loader {
         );
     }
 
-    /// All files of a directory, in the order of their names, as a list.
+    /// Loads all files of a directory, in the order of their names, as a list.
     fn certificate_directory(
         &mut self,
         name: &str,
@@ -405,7 +405,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Whether a file of a directory is no certificate of its own.
+    /// Returns whether a file of a directory is no certificate of its own and is skipped.
     fn passes_over(&self, name: &[u8]) -> bool {
         let kinds = &self.config.global.tls.extra_files;
         let beside = [
@@ -417,7 +417,7 @@ impl Loader {
         name.starts_with(b".") || beside.iter().any(|(on, end)| *on && name.ends_with(end))
     }
 
-    /// `crt-list`: the name of the list in the store.
+    /// Loads a `crt-list` and returns its name in the store.
     pub(crate) fn certificate_list(&mut self, word: &Word) -> Result<Box<str>, Diagnostic> {
         let name: Box<str> = word.text().into();
         if self.config.certificates.has_list(&name) {
@@ -526,7 +526,7 @@ impl Loader {
     }
 }
 
-/// A file of a certificate that could not be read.
+/// Returns the error for an unreadable certificate file.
 pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnostic {
     let told = format!(
         "unable to stat SSL certificate from file '{name}' : {}",
@@ -537,7 +537,7 @@ pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnosti
             .note("a relative path is resolved against `crt-base` in `global`, otherwise against the working directory")
 }
 
-/// What is wrong with a file, and what to do.
+/// Describes the problem of a file and the remedy.
 fn wrong(span: Span, error: &CertError, name: &str, file: &Path) -> Diagnostic {
     let file = file.display();
     match error {

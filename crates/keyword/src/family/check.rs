@@ -1,6 +1,6 @@
-//! What health checks ask: the options that choose a kind (`option httpchk`,
-//! `option smtpchk`, …) and what goes for all requests of `http-check`. The steps
-//! of scripts stand in files of their own.
+//! Requests of health checks: the options that select a check (`option httpchk`, `option smtpchk`,
+//! …) and the settings of all `http-check` requests. The steps of check scripts are in separate
+//! files.
 
 mod connect;
 mod expect;
@@ -19,7 +19,7 @@ use model::config::{Check, CheckKind, MySqlUser};
 use model::rules::Format;
 use model::rules::draft::Section;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "option httpchk [<uri> | <method> <uri> [<version>]]" places::BACK, httpchk,
         "option httpchk GET /health",
@@ -65,13 +65,13 @@ pub static LINES: &[LineRow] = rows! {
         "Sets the type of the checks in this section, with the same words as after `option` in a backend.";
 };
 
-/// `comment` of a step.
+/// Argument of `comment` of a step.
 type Comment = Option<Box<[u8]>>;
 
-/// Fields of a check's request at most.
+/// Maximum number of header fields in a check's request.
 const FIELDS_MAX: usize = 64;
 
-/// The check that the lines of this section are about.
+/// Returns the check that lines of the current section configure.
 fn check_of(loader: &mut Loader) -> &mut Check {
     match loader.section {
         Section::HealthCheck(index) => &mut loader.sections.health_checks[index].check,
@@ -79,13 +79,13 @@ fn check_of(loader: &mut Loader) -> &mut Check {
     }
 }
 
-/// The words of a line as they were read, to compare.
+/// Returns the words of a line as text, for comparison.
 fn text_of(args: &Args<'_>) -> Box<[u8]> {
     let words = args.line().words.iter().map(|word| &word.bytes[..]);
     words.collect::<Vec<_>>().join(&b' ').into()
 }
 
-/// `type`, of a `healthcheck` section.
+/// Builds `type` of a `healthcheck` section.
 fn kind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     const KINDS: &[&str] = &[
         "tcp-check",
@@ -131,7 +131,7 @@ fn httpchk(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     http_words(loader, args)
 }
 
-/// `[<uri> | <method> <uri> [<version>]]`
+/// Parses `[<uri> | <method> <uri> [<version>]]`.
 fn http_words(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut request = HttpSend {
         text: text_of(args),
@@ -156,11 +156,11 @@ fn http_words(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Name and value of a header.
+/// Header field: name and value.
 type Field<'l> = (&'l [u8], &'l [u8]);
 
-/// Version and `http-check send` line that say the same as an old form; None where
-/// it holds what takes more than plain words.
+/// Returns the version and the `http-check send` line equivalent to an old form; None: the old
+/// form needs more than plain words.
 fn send_line(version: &[u8], fields: &[Field<'_>], body: &[u8]) -> Option<(String, String)> {
     let plain = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).ok()?;
@@ -180,7 +180,7 @@ fn send_line(version: &[u8], fields: &[Field<'_>], body: &[u8]) -> Option<(Strin
     Some((plain(version)?, line))
 }
 
-/// The old form: fields and a body hidden at the end of the version.
+/// Parses the old form, with header fields and a body hidden at the end of the version.
 fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut HttpSend) {
     let text = &word.bytes;
     let (version, rest) = match memchr::memmem::find(text, b"\r\n") {

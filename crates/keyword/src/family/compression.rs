@@ -1,5 +1,4 @@
-//! `compression …`: bodies that are compressed on their way, and how much of the
-//! process that may take.
+//! Keywords `compression …`: compression of bodies, and its limits for the whole process.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, places};
@@ -10,7 +9,7 @@ use model::config::{Algorithm, Compressed, Compression, Direction, ProxyKind};
 use model::state::compression::Limits;
 use std::sync::Arc;
 
-/// Algorithms and types that a line may name.
+/// Maximum number of algorithms or types on a line.
 const LIST_MAX: usize = 256;
 
 const ALGORITHMS: [Algorithm; 4] = [
@@ -76,7 +75,7 @@ fn compression(loader: &mut Loader) -> &mut Compression {
     loader.proxy().compression.get_or_insert_default()
 }
 
-/// The side that a keyword is about.
+/// Returns the direction that a keyword configures.
 fn side<'l>(loader: &'l mut Loader, keyword: &str) -> &'l mut Compressed {
     let compression = compression(loader);
     match keyword.ends_with("-req") {
@@ -178,7 +177,7 @@ fn limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let range = match args.keyword {
         "maxcompcpuusage" => 0..=100,
         "tune.comp.maxlevel" | "tune.zlib.memlevel" => 1..=9,
-        // A window of 8 bits is one of 9 to every encoder.
+        // Encoders use a window of 9 bits in place of 8.
         "tune.zlib.windowsize" => 8..=15,
         _ => 0..=i32::MAX as u32,
     };

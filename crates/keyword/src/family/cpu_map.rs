@@ -1,4 +1,4 @@
-//! `cpu-map`: parsed here, applied where the threads start.
+//! Keyword `cpu-map`: parsed here, applied when the threads start.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -7,7 +7,7 @@ use language::{Diagnostic, Word};
 use model::codes;
 use model::config::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 
-/// Highest number of a thread or of a group of them.
+/// Highest number of a thread or thread group.
 const THREADS_MAX: u32 = 64;
 
 fn wrong(word: &Word, text: &str, what: String) -> Diagnostic {
@@ -19,7 +19,7 @@ fn wrong(word: &Word, text: &str, what: String) -> Diagnostic {
     .help("write `cpu-map [auto:]<group>[/<threads>] <processors> …`, as in `cpu-map 1/1-4 0-3`")
 }
 
-/// `3`, `1-4`, `2-`; an open end is the highest number.
+/// Parses `3`, `1-4` or `2-`; an open end means the highest number.
 fn range(text: &str, lowest: u32, highest: u32) -> Option<(u32, u32)> {
     let number = |text: &str| {
         text.parse::<u32>()
@@ -36,7 +36,7 @@ fn range(text: &str, lowest: u32, highest: u32) -> Option<(u32, u32)> {
     }
 }
 
-/// A set of threads or of groups of them.
+/// Parses a set of threads or thread groups.
 pub(super) fn thread_set(text: &str) -> Option<ThreadSet> {
     match text {
         "all" => Some(ThreadSet::All),
@@ -91,7 +91,7 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: GLOBAL,
     syntax: "cpu-map [auto:]<group>[/<threads>] <processors> …",

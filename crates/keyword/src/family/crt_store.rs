@@ -1,5 +1,5 @@
-//! The section `crt-store`: certificates that are loaded once, each from files
-//! that may be anywhere, and named by others as `@STORE/NAME`.
+//! Section `crt-store`: certificates that are loaded once, each from any files, and referred to as
+//! `@STORE/NAME`.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -8,12 +8,12 @@ use language::{Diagnostic, Line, Span, Word, suggest};
 use model::codes;
 use std::path::PathBuf;
 
-/// Largest file of certificates, bytes.
+/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Sections and `load` options.
+/// Section of the lines, and options of `load`.
 const PLACE: &[&str] = &["crt-store"];
 const OPTIONS: &[&str] = &["alias", "crt", "issuer", "key", "ocsp", "sctl"];
-/// What later versions of HAProxy have besides.
+/// Further options of later versions of HAProxy.
 const NOT_BUILT: &[&str] = &[
     "acme",
     "bits",
@@ -25,19 +25,19 @@ const NOT_BUILT: &[&str] = &[
     "ocsp-update",
 ];
 
-/// What the lines of the section see of it.
+/// Settings of the current `crt-store` section.
 #[derive(Debug, Default)]
 pub(crate) struct CrtStore {
-    /// Its name; empty where it has none.
+    /// Name of the store; empty: unnamed.
     pub name: Box<str>,
-    /// `crt-base` in it.
+    /// Value of `crt-base` in the section.
     pub crt_base: Option<PathBuf>,
-    /// `key-base` in it.
+    /// Value of `key-base` in the section.
     pub key_base: Option<PathBuf>,
 }
 
 impl CrtStore {
-    /// Begins at the first line of a section.
+    /// Creates the settings from the first line of a section.
     pub(crate) fn begin(line: &Line) -> Result<CrtStore, Diagnostic> {
         let name = line.word(1);
         let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
@@ -60,7 +60,7 @@ impl CrtStore {
     }
 }
 
-/// The words of a `load` line.
+/// Words of a `load` line.
 #[derive(Default)]
 struct Load<'l> {
     crt: Option<&'l Word>,
@@ -136,7 +136,7 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: PLACE,
     syntax: "load { crt <file> } [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",

@@ -1,5 +1,5 @@
-//! Where streams go without a choice among servers: `dispatch`, `transparent`. And
-//! how long a client keeps its connection to a server.
+//! Destinations without load balancing: `dispatch`, `transparent`. Also the reuse of a session's
+//! connections to servers.
 
 use super::places::{BACK, BACK_ONLY, FRONT};
 use super::server::unresolved_line;
@@ -13,7 +13,7 @@ use model::state::ServerState;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "dispatch <address>:<port>" BACK_ONLY, dispatch, "dispatch 127.0.0.1:8080",
         "Sends streams without persistence to this address, if there is no `balance` line. It was used for a second \
@@ -77,8 +77,7 @@ fn transparent(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Makes the servers that stand for `dispatch` and `transparent`, when all lines
-/// are read.
+/// Creates the servers that represent `dispatch` and `transparent`, after all lines were read.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     for proxy in &mut loader.config.proxies {
@@ -103,12 +102,12 @@ pub(crate) fn finish(loader: &mut Loader) {
         let name = if anywhere { "transparent" } else { "dispatch" };
         let alone = proxy.servers.is_empty();
         let options = ServerOptions {
-            // Beside servers it is reached by those only that belong to none.
+            // If the section also has servers, only streams without a server go there.
             weight: u32::from(alone),
             ..proxy.default_server.clone()
         };
         if alone {
-            // It is no server that clients share connections to.
+            // Clients never share connections to such a server.
             proxy.reuse = ReuseMode::Never;
         } else {
             proxy.dispatch_server = Some(ServerIndex(proxy.servers.len() as u32));

@@ -1,6 +1,6 @@
-//! Options of `bind` and `server` lines that steer how HAProxy works inside, and those that
-//! undo what is never done here. Each is checked and taken, and its words say why there
-//! is nothing for it to act on.
+//! Options of `bind` and `server` lines that tune the internals of HAProxy or disable features
+//! that do not exist here. Each is checked and accepted, and its documentation says why it has no
+//! effect.
 
 use super::places::{BIND, SERVER};
 use super::value::on_off;
@@ -9,7 +9,7 @@ use crate::family::Loader;
 use model::codes;
 use model::config::{Bind, ServerOptions};
 
-/// The least and the most of `nice`.
+/// Range of `nice`.
 const NICE: std::ops::RangeInclusive<i64> = -1024..=1024;
 
 fn bind_number(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
@@ -34,7 +34,7 @@ fn word(args: &mut Args<'_>) -> Built {
     args.required("a value").map(|_| ())
 }
 
-/// Those of `bind`.
+/// Options of `bind`.
 pub static BINDS: &[BindRow] = rows! {
     "shards { <number> | by-thread | by-group }" BIND, shards, "bind :8080 shards by-thread",
         "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread accepts \
@@ -63,7 +63,7 @@ fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Those of `server`.
+/// Options of `server`.
 pub static SERVERS: &[ServerRow] = rows! {
     "no-sni-auto" SERVER, nothing, "server web1 192.0.2.11:8080 no-sni-auto",
         "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.";

@@ -1,5 +1,5 @@
-//! `setenv` and its like: they change the variables that the rest of the file
-//! sees, and nothing outside of the loader.
+//! Keywords `setenv` and similar ones. They change the variables seen by the rest of the file, and
+//! nothing outside of the loader.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -30,7 +30,7 @@ fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "setenv <name> <value>" GLOBAL, set, "setenv SITE www.example.com",
         "Sets an environment variable for the lines that follow, and replaces any earlier value.";

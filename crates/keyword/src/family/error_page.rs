@@ -1,5 +1,5 @@
-//! `errorfile` and `errorloc…`: what clients get in place of an answer that the
-//! proxy itself would give. Files are read while loading, never later.
+//! Keywords `errorfile` and `errorloc…`: responses to clients in place of the proxy's own ones.
+//! Files are read while loading, never later.
 
 use super::places::ALL;
 use super::{Args, Built, LineRow};
@@ -16,7 +16,7 @@ fn status(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
     status_of(args, word)
 }
 
-/// The status that a word is, of those that have a page.
+/// Parses a status for which an error page can be set.
 pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Diagnostic> {
     let status = word
         .str()
@@ -113,7 +113,7 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "errorfile <status> <file>" &["defaults", "frontend", "listen", "backend", "http-errors"],
         error_file, "errorfile 503 /dev/null",

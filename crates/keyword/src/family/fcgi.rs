@@ -11,12 +11,12 @@ use model::rules::draft::Section;
 use model::rules::{Condition, Format, Usage};
 use std::sync::Arc;
 
-/// What rules of an application may look at.
+/// Samples that rules of an application may use.
 const USAGE: Usage = Usage::BACK_HTTP_REQUEST;
-/// Rules of one application.
+/// Maximum number of rules of one application.
 const RULES_MAX: usize = 256;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::BACK_ONLY,
@@ -155,7 +155,7 @@ fn one_at_a_time(loader: &mut Loader, args: &Args<'_>) {
     );
 }
 
-/// Begins a section.
+/// Creates a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let named = loader.own_name(line, |loader| {
         let all = loader.config.fcgi_apps.iter();
@@ -169,7 +169,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     Section::FcgiApp(loader.config.fcgi_apps.len() - 1)
 }
 
-/// The section that is read.
+/// Returns the current section.
 fn app(loader: &mut Loader) -> Result<&mut FcgiApp, Diagnostic> {
     let index = match loader.section {
         Section::FcgiApp(index) => index,
@@ -233,7 +233,7 @@ fn use_app(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Finds the applications that backends name, and tells what they lack.
+/// Resolves the applications named in backends, and reports missing settings.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     let global = loader.config.global.logs.clone();

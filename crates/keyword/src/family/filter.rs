@@ -1,6 +1,6 @@
-//! `filter`: what bodies pass on their way. Compression and the cache need no
-//! such line; it may say in which order they come, which is always this one: the
-//! cache has what the server sent, the client gets it compressed.
+//! Keyword `filter`: filters of message bodies. Compression and the cache need no such line. A
+//! line may state their order, which is fixed: the cache stores what the server sent, and the
+//! client gets it compressed.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -21,7 +21,7 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a filter")?;
     match word.str() {
         "compression" | "comp-res" | "comp-req" => args.end(),
-        // It comes where it does with HAProxy: before these two.
+        // As in HAProxy, this filter runs before these two.
         "fcgi-app" => {
             args.required("<name>")?;
             args.end()

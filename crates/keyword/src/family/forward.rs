@@ -1,6 +1,6 @@
-//! Options for headers that are added for servers, and for the spelling of header names:
-//! `option forwardfor`, `originalto`, `forwarded`, `http-restrict-req-hdr-names`,
-//! `h1-case-adjust`; and the intervals of TCP keep-alive packets.
+//! Options for header fields that are added for servers, and for the case of header names: `option
+//! forwardfor`, `originalto`, `forwarded`, `http-restrict-req-hdr-names`, `h1-case-adjust`; and
+//! the settings of TCP keep-alive packets.
 
 use super::places::{ALL, BACK, FRONT, GLOBAL};
 use super::value::one_of;
@@ -44,7 +44,7 @@ fn originalto(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The options of a header that tells an address.
+/// Parses the options of a header field that contains an address.
 fn addressed(
     args: &mut Args<'_>,
     header: &[u8],
@@ -152,7 +152,7 @@ fn restrict(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Takes one name and how it is written in.
+/// Adds a header name and its spelling.
 fn adjust(cases: &mut HeaderCases, from: &[u8], to: &[u8]) -> Result<(), &'static str> {
     if from.is_empty() || from.iter().any(u8::is_ascii_uppercase) {
         return Err("the first name must be in lower case");
@@ -202,7 +202,7 @@ fn case_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Most probes, and longest times in seconds, that the kernel takes.
+/// Maximum number of probes, and maximum times in seconds, that the kernel accepts.
 const PROBES_MAX: u32 = 127;
 const SECONDS_MAX: u32 = 32_767;
 
@@ -227,7 +227,7 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The settings of keep-alive packets.
+/// Rows of the keep-alive settings.
 pub(super) static KEEP_ALIVES: &[LineRow] = rows! {
     "clitcpka-cnt <count>" FRONT, keep_alive, "clitcpka-cnt 3",
         "Number of unanswered keep-alive packets after which a client connection is closed, with `option clitcpka`. \

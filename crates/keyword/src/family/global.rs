@@ -1,5 +1,5 @@
-//! The `global` section: how the process runs, as whom, and how much it takes.
-//! `maxconn` and `description` stand with the proxies' keywords of that name.
+//! Section `global`: user, limits and mode of the process. `maxconn` and `description` are with
+//! the keywords of that name for proxies.
 
 use super::bind_option::octal;
 use super::places::GLOBAL;
@@ -13,10 +13,10 @@ use model::config::{BindOwner, CloseSpread, Watch};
 use model::rules::draft::{DefaultPath, Section};
 use std::path::PathBuf;
 
-/// Most threads of the data plane that may be asked for.
+/// Maximum number of threads of the data plane.
 pub(super) const THREADS_MAX: u32 = 64;
 
-/// The warning for a setting that `global` has already; the first one counts.
+/// Warns of a repeated setting of `global`; the first one is effective.
 pub(super) fn already(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' already specified, this line is ignored", args.keyword);
     loader.tell(
@@ -34,7 +34,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "quiet" => global.quiet = true,
         "zero-warning" => global.zero_warning = true,
         "set-dumpable" => global.dumpable = on,
-        // `default` is what nothing said: on.
+        // The value `default` is the same as no line: on.
         "strict-limits" => global.strict_limits = Some(!args.negated),
         "numa-cpu-mapping" => {
             global.numa_unmapped = args.negated;
@@ -47,7 +47,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.config.global.master_worker = true;
-    // What serves is started again when it dies, with or without this word.
+    // The serving process is restarted when it dies, with or without this word.
     if args.peek().is_some() {
         one_of(args, "no-exit-on-failure", &[("no-exit-on-failure", ())])?;
     }
@@ -102,7 +102,7 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    // 0 leaves the number to the start, as without the line.
+    // 0 means the automatic number, as without the line.
     let files = args.count("a number of files", 0..=i32::MAX as u32)?;
     let files = (files > 0).then_some(u64::from(files));
     let global = &mut loader.config.global;
@@ -213,7 +213,7 @@ fn close_spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// `grace` of the process; HAProxy 1.x had one for each proxy.
+/// Builds `grace` of the process; HAProxy 1.x had one for each proxy.
 fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -236,7 +236,7 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// Most requests that a thread keeps.
+/// Maximum number of requests that a thread records.
 const HISTORY_MAX: u32 = 65_536;
 
 fn request_history(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -263,7 +263,7 @@ fn rate(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let most = limit(args, "a number of pipes")?;
     let global = &mut loader.config.global;
-    // `nosplice` stays.
+    // A `nosplice` line stays in effect.
     if global.pipes_max != Some(0) {
         global.pipes_max = most;
     }
@@ -303,9 +303,9 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// How long watched files must have been left alone where nothing is said.
+/// Default time without changes to watched files before a reload, milliseconds.
 const WATCH_DELAY_MS: u32 = 500;
-/// The longest such time, milliseconds.
+/// Maximum value of that time, milliseconds.
 const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
 
 fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -366,7 +366,7 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "expose-experimental-directives" GLOBAL, |_, args| args.end(),
         "expose-experimental-directives",

@@ -1,7 +1,7 @@
-//! Hints for the machinery of HAProxy: how it polls, splices, pools memory, schedules and
-//! shards. Their effect on what clients see is nil there, too; here each is checked and
-//! taken, and its words say why there is nothing for it to act on. A line that limits
-//! something which is not limited here warns once.
+//! Settings of HAProxy's internals: polling, splicing, memory pools, scheduling and sharding.
+//! Clients see no effect of them in HAProxy either. Each is checked and accepted, and its
+//! documentation says why it has no effect here. A line that limits something unlimited here
+//! causes one warning.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -10,7 +10,7 @@ use language::Diagnostic;
 use language::value::TimeUnit;
 use model::codes;
 
-/// The longest `tune.idletimer`, milliseconds.
+/// Maximum value of `tune.idletimer`, milliseconds.
 const IDLE_TIMER_MAX_MS: u32 = 65_535;
 
 fn alone(_: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -65,7 +65,7 @@ fn shards(_: &mut Loader, args: &mut Args<'_>) -> Built {
     word_of(args, &["by-group", "by-process", "by-thread"])
 }
 
-/// What only a client for HTTP would use, which HAProxy has for its scripts.
+/// Builds settings of the HTTP client that HAProxy has for its scripts.
 fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let keyword = args.keyword;
     let word = args.required("a value")?;
@@ -82,7 +82,7 @@ fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// `ocsp-update.mode`
+/// Builds `ocsp-update.mode`.
 fn ocsp_mode(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("on or off")?;
     match word.str() {
@@ -92,9 +92,9 @@ fn ocsp_mode(_: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// `ssl-security-level`
+/// Builds `ssl-security-level`.
 fn security_level(_: &mut Loader, args: &mut Args<'_>) -> Built {
-    /// What is offered at most as OpenSSL counts.
+    /// Highest supported security level, in OpenSSL's numbers.
     const HERE: i64 = 2;
     let word = args.peek();
     let level = args.integer("a level", 0..=5)?;
@@ -107,7 +107,7 @@ fn security_level(_: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// `ssl-provider`
+/// Builds `ssl-provider`.
 fn provider(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a name")?;
     match word.str() {
@@ -140,7 +140,7 @@ fn gone(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// A limit that would spare memory where there is a bound of another kind.
+/// Builds a memory limit that has no effect, because memory is bounded in another way.
 fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let number = args.integer("a number", i64::from(i32::MIN)..=i64::from(i32::MAX))?;
@@ -159,7 +159,7 @@ fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// `thread-group <group> [<threads>…]`
+/// Builds `thread-group <group> [<threads>…]`.
 fn thread_group(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.count("the number of a group", 1..=super::global::THREADS_MAX)?;
     for set in args.rest() {
@@ -188,7 +188,7 @@ fn reloads(_: &mut Loader, args: &mut Args<'_>) -> Built {
 
 macro_rules! hints {
     ($($name:literal, $arguments:literal, $example:literal, $build:expr, $doc:literal;)*) => {
-        /// The table.
+        /// Keyword rows of this family, for the registry.
         pub static LINES: &[LineRow] = &[$(LineRow {
             places: GLOBAL,
             syntax: concat!($name, $arguments),

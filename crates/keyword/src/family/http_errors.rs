@@ -1,6 +1,6 @@
-//! Groups of error pages: the section `http-errors`, `errorfiles`, which imports
-//! one, and `http-error`, which makes a page of a line. A group may stand below
-//! what names it, so names are found when the whole file is known.
+//! Groups of error pages: the section `http-errors`, `errorfiles`, which imports a group, and
+//! `http-error`, which defines a page. A group may follow the line that names it, so names are
+//! resolved when the whole file is known.
 
 use super::error_page::status_of;
 use super::places::ALL;
@@ -13,14 +13,14 @@ use model::config::{ERROR_STATUSES, ErrorPage, HttpErrors};
 use model::rules::error_answer;
 use std::sync::Arc;
 
-/// The groups of a file while it is loaded.
+/// Groups of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorGroups {
     groups: Vec<(HttpErrors, Span)>,
 }
 
 impl ErrorGroups {
-    /// Begins a group at the first line of its section.
+    /// Creates a group from the first line of its section.
     pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
             return Err(Diagnostic::error(
@@ -47,14 +47,14 @@ impl ErrorGroups {
         Ok(())
     }
 
-    /// The pages of the group whose lines are read.
+    /// Returns the pages of the current group.
     pub(super) fn pages(&mut self) -> Option<&mut Vec<(u16, ErrorPage)>> {
         self.groups.last_mut().map(|(group, _)| &mut group.pages)
     }
 }
 
 impl Loader {
-    /// Gives the groups of the file to who names them.
+    /// Resolves the references to groups.
     pub(crate) fn finish_error_groups(&mut self) {
         let all = std::mem::take(&mut self.error_groups);
         let groups: Vec<Arc<HttpErrors>> = all
@@ -82,7 +82,7 @@ impl Loader {
                     self.warn(&codes::NO_PAGE_IN_GROUP, used.span, told);
                 }
             }
-            // A place is filled once.
+            // Each reference is resolved once.
             let _ = used.slot.set(Arc::clone(group));
         }
     }
@@ -100,7 +100,7 @@ fn import(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     } else {
         &statuses
     };
-    // What the group lacks is what the lines before say.
+    // Statuses missing in the group keep the pages of earlier lines.
     let imported = all
         .iter()
         .map(|status| (*status, ErrorPage::Group(Arc::clone(&slot))));
@@ -115,7 +115,7 @@ fn error(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: ALL,

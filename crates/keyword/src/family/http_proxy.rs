@@ -1,5 +1,5 @@
-//! `option http_proxy` of HAProxy 1.x: a backend without servers that connects to the
-//! address in each request's URL. Today it is four lines, and these are what it is made of.
+//! `option http_proxy` of HAProxy 1.x: a backend without servers that connects to the address in
+//! each request's URL. Current versions need four lines for that, from which this option is built.
 
 use super::places::ALL;
 use super::{Args, Built, LineRow};
@@ -11,8 +11,8 @@ use model::rules::draft::Section;
 use model::rules::{RuleSet, http_rule};
 use std::net::Ipv4Addr;
 
-/// What it does to a request, behind all other rules: where it goes is what its URL
-/// says, which has to be an address; the server sees the path alone.
+/// Rules appended to all other rules: the destination comes from the URL, which has to contain an
+/// address; the server sees only the path.
 const RULES: &[&str] = &[
     "http-request deny deny_status 400 unless { url_ip -m found }",
     "http-request set-dst url_ip",
@@ -39,7 +39,7 @@ fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// A line that was not written, with the place of the one that stands for it.
+/// Returns a generated line at the position of the line that it replaces.
 fn line(text: &str, span: Span) -> Line {
     let word = |word: &str| Word {
         bytes: word.as_bytes().to_vec(),
@@ -52,7 +52,7 @@ fn line(text: &str, span: Span) -> Line {
     }
 }
 
-/// Makes the rules where the option was said, when all lines are read.
+/// Adds the rules to proxies with the option, after all lines were read.
 pub(crate) fn finish(loader: &mut Loader) {
     let said = |proxy: &model::config::Proxy| {
         let alone = proxy.kind.is_backend() && proxy.servers.is_empty();
@@ -87,7 +87,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     }
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = &[LineRow {
     places: ALL,
     syntax: "[no] option http_proxy",

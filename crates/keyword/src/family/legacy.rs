@@ -24,7 +24,7 @@ pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
     );
 }
 
-/// The warning about a word that does nothing any more.
+/// Warns of a word that no longer has any effect.
 pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why: &str) {
     let span = args.keyword_span();
     loader.tell(
@@ -41,7 +41,7 @@ pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why
 }
 
 impl Loader {
-    /// `listen NAME ADDRESS`: the form of 1.x, today a `bind` line of its own.
+    /// Builds `listen NAME ADDRESS`, the form of 1.x; now a separate `bind` line.
     pub(crate) fn legacy_bind(&mut self, line: &Line, word: &Word) {
         let (kind, name) = (line.words[0].text(), line.words[1].text());
         let base = line.words.iter().position(|word| word.is("from"));
@@ -143,7 +143,7 @@ fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "redispatch" BACK, redispatch, "redispatch",
         "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current form.";

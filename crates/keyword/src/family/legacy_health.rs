@@ -1,6 +1,5 @@
-//! `monitor-net` and `mode health`: connections of other balancers, answered
-//! before anything of them is read. HAProxy removed both; `http-request return` and
-//! `monitor-uri` do it today.
+//! Keywords `monitor-net` and `mode health`: connections of other load balancers, answered before
+//! any data is read. HAProxy removed both; `http-request return` and `monitor-uri` replace them.
 
 use super::places::FRONT;
 use super::{Args, Built, LineRow};
@@ -10,7 +9,7 @@ use language::{Diagnostic, Word};
 use model::codes;
 use model::config::Mode;
 
-/// `mode health`.
+/// Builds `mode health`.
 pub(super) fn mode(loader: &mut Loader, word: &Word) {
     let proxy = loader.proxy();
     proxy.mode = Mode::Tcp;
@@ -43,7 +42,7 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = &[LineRow {
     places: FRONT,
     syntax: "monitor-net <network>",

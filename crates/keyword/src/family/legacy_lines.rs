@@ -47,7 +47,7 @@ macro_rules! rows {
     };
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub(super) static LINES: &[LineRow] = rows! {
     "block" "" PROXIES, |loader, args| lines::blocking(loader, args), "block if { path_beg /private }",
         "Denies requests with 403, before all `http-request` rules. The current form is `http-request deny`.";

@@ -1,4 +1,4 @@
-//! What builders of keywords work on.
+//! Loader state shared by the builders of keywords.
 
 use super::{certificates, order, refused};
 use configuration::LoadOptions;
@@ -9,63 +9,62 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
-/// The state of loading: what builders of keywords work on.
+/// State of loading, which the builders of keywords change.
 #[derive(Debug)]
 pub struct Loader {
     pub(crate) draft: Draft,
-    /// Proxies with a line that gives them something to do without a server that
-    /// could be built: a refused `server`, a `stick-table`.
+    /// Proxies with a line that makes them useful without a valid server: a refused `server`, or a
+    /// `stick-table`.
     pub(crate) occupied: std::collections::HashSet<ProxyIndex>,
-    /// Which families of rules the current section has lines of.
+    /// Rule families of which the current section has lines.
     pub(crate) order: order::RuleOrder,
-    /// The proxies of each name: those with a frontend's side, those with a
-    /// backend's.
+    /// Proxies by name: those with a frontend side, and those with a backend side.
     pub(crate) names: [HashMap<Box<str>, ProxyIndex>; 2],
-    /// Which lines were refused.
+    /// Refused lines.
     pub(crate) refused: refused::Refused,
-    /// What lines about TLS need besides their own words.
+    /// Shared state of lines about TLS.
     pub(crate) tls: TlsSources,
-    /// Sections that others name, as far as they were read.
+    /// Sections to which others refer, as read so far.
     pub(crate) sections: Sections,
-    /// Files of server states that were asked for.
+    /// Paths of the server state files that the configuration requests.
     pub(crate) state_files: BTreeSet<PathBuf>,
-    /// Peers sections that tables name.
+    /// References of stick tables to `peers` sections.
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
-    /// Tables in which `stick` rules keep servers.
+    /// Names of tables in which `stick` rules store servers.
     pub(crate) sticky_tables: Vec<Box<str>>,
-    /// `nbproc` asked for several processes.
+    /// A line `nbproc` requested several processes.
     pub(crate) old_processes: bool,
-    /// Groups of error pages, and who names them.
+    /// Groups of error pages, and the references to them.
     pub(crate) error_groups: super::http_errors::ErrorGroups,
-    /// Lists of users, and who names them.
+    /// Userlists, and the references to them.
     pub(crate) userlists: super::userlist::Userlists,
-    /// Set while a `stats socket` line is built: what only its options say.
+    /// Options of the `stats socket` line that is being built; None: another line.
     pub socket: Option<SocketRights>,
 }
 
-/// What lines about TLS need besides their own words.
+/// Shared state of lines about TLS: files and chains that were read.
 #[derive(Debug, Default)]
 pub(crate) struct TlsSources {
-    /// Files of certificates that were read.
+    /// Certificate files that were read.
     pub(crate) files: super::tls_files::TlsFiles,
-    /// Chains of `issuers-chain-path`, once they were read.
+    /// Issuer chains of `issuers-chain-path`, once read.
     pub(crate) issuer_chains: Option<certificates::IssuerChains>,
-    /// Set in a `crt-store`.
+    /// Settings of the current `crt-store` section.
     pub(crate) store: super::crt_store::CrtStore,
-    /// Servers of rings, by ring and place, with what their lines say of TLS.
+    /// Servers of rings, by ring and index, with their TLS options.
     pub(crate) rings: Vec<((usize, usize), model::config::ServerTls, Span)>,
 }
 
-/// Sections that others name, as far as they were read.
+/// Sections to which others refer, as read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sections {
-    /// `healthcheck` sections.
+    /// Sections `healthcheck`.
     pub(crate) health_checks: Vec<model::config::HealthCheck>,
-    /// `mailers` sections.
+    /// Sections `mailers`.
     pub(crate) mailers: Vec<model::config::Mailers>,
-    /// `log-profile` sections, until the targets that name them have them.
+    /// Sections `log-profile`, until they are assigned to log targets.
     pub(crate) log_profiles: Vec<model::config::LogProfile>,
-    /// Set in a `cache` section.
+    /// Draft of the current `cache` section.
     pub(crate) cache: Option<super::cache::Draft>,
 }
 
@@ -83,17 +82,17 @@ impl DerefMut for Loader {
     }
 }
 
-/// What the options `level` and `expose-fd` of a `stats socket` say.
+/// Options `level` and `expose-fd` of a `stats socket`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketRights {
-    /// `level`.
+    /// Access level (`level`).
     pub level: StatsLevel,
-    /// `expose-fd listeners`.
+    /// Listening descriptors may be fetched (`expose-fd listeners`).
     pub expose_listeners: bool,
 }
 
 impl Loader {
-    /// One that has read nothing yet.
+    /// Creates an empty loader.
     pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
         Loader {
             draft: Draft::new(environment, options),

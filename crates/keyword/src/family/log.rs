@@ -1,5 +1,5 @@
-//! Where log lines go (`log`), and what they look like (`log-format`,
-//! `option httplog`, `unique-id-format` and their like).
+//! Log targets (`log`) and log formats (`log-format`, `option httplog`, `unique-id-format` and
+//! similar ones).
 
 use super::server::{resolve, unresolved_line};
 use super::{Args, Built, LineRow, places};
@@ -14,14 +14,14 @@ use model::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// The port of syslog.
+/// Default port of syslog.
 const SYSLOG_PORT: u16 = 514;
-/// Longest line of a target that says nothing.
+/// Default maximum length of a log line, bytes.
 const LENGTH_DEFAULT: usize = 1024;
-/// Longest line over TCP, and bytes of lines that wait for a server there.
+/// Maximum length of a line over TCP, and buffer size per TCP server, bytes.
 const LINE_MAX: usize = 65_535;
 const STREAM_BYTES: usize = 1 << 20;
-/// Most ranges of a `sample`.
+/// Maximum number of ranges of a `sample`.
 const RANGES_MAX: usize = 1024;
 
 const FACILITIES: [&str; 24] = [
@@ -51,7 +51,7 @@ const LOG_PLACES: &[&str] = &[
     "log-forward",
 ];
 
-/// Where the program's name in lines is set.
+/// Sections in which `log-tag` is valid.
 const TAG_PLACES: &[&str] = &[
     "global",
     "defaults",
@@ -297,7 +297,7 @@ pub(super) fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarg
     Ok(target)
 }
 
-/// The place of a word in a list.
+/// Returns the index of a word in a list.
 pub(super) fn one_of(
     args: &Args<'_>,
     word: &Word,
@@ -324,7 +324,7 @@ pub(super) fn one_of(
     Err(diagnostic)
 }
 
-/// A path is that of a socket: HAProxy writes no files.
+/// Warns of a path that is no socket: HAProxy writes no log files.
 fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
     let name = path.rsplit('/').next().unwrap_or(path);
     let named_so = [".log", ".txt", ".out"]
@@ -353,7 +353,7 @@ fn not_built(word: &Word, what: &str) -> Diagnostic {
     .help("use syslog over UDP or a Unix socket, or `stdout`")
 }
 
-/// Lines over TCP wait in a ring of their own.
+/// Creates the ring in which lines for a TCP server are buffered.
 fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Diagnostic> {
     let to = super::ring::stream_address(loader, word)?;
     let mut ring = Ring::new(&word.text(), word.span);
@@ -371,7 +371,7 @@ fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Diagnost
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Diagnostic> {
     let word = args.required("<address>")?;
     if let Some(name) = word.str().strip_prefix("backend@") {
-        // Whether there is one is known when the whole file is.
+        // The ring or backend is looked up when the whole file is known.
         return Ok(LogTargetAddress::Backend(name.into()));
     }
     let address = loader.address(word, word.str(), &Accepts::LOG, "log")?;
@@ -398,11 +398,11 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
             None if loader.context.options.resolve_names => {
                 return Err(unresolved_line(loader, word, "log", &name));
             }
-            // Nothing is sent by who only checks.
+            // A load that only checks the file sends nothing.
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         },
         Host::Ring(name) => {
-            // The section may stand below.
+            // The section may follow later in the file.
             return Ok(LogTargetAddress::Ring(Arc::new(Ring::new(
                 &name, word.span,
             ))));
@@ -422,10 +422,10 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
     Ok(LogTargetAddress::Udp(SocketAddr::new(ip, port)))
 }
 
-/// Ranges of line numbers, and after how many lines they begin again.
+/// Ranges of line numbers, and the number of lines after which they repeat.
 type Sample = (Vec<(u32, u32)>, u32);
 
-/// `1,3-5:10`: of every ten lines the first, and the third to the fifth.
+/// Parses a sample such as `1,3-5:10`: of every ten lines the first, and the third to the fifth.
 fn sample(args: &mut Args<'_>) -> Result<Sample, Diagnostic> {
     let word = args.required("<ranges>:<size>")?;
     let wrong = |label: &str| {

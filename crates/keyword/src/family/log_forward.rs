@@ -1,5 +1,5 @@
-//! The section `log-forward`: sockets that take log messages of others, and the
-//! targets that get them.
+//! Section `log-forward`: sockets that receive log messages, and the targets to which they are
+//! forwarded.
 
 use super::log::one_of;
 use super::value::limit;
@@ -11,9 +11,9 @@ use model::codes;
 use model::config::{Bind, ForwardedHost, LogForward};
 use model::rules::draft::Section;
 
-/// Only in this section.
+/// Section of these lines.
 const PLACE: &[&str] = &["log-forward"];
-/// Most sockets of a section: each is a descriptor.
+/// Maximum number of sockets of a section: each needs a descriptor.
 const SOCKETS_MAX: usize = 1024;
 
 const HOSTS: [(&str, ForwardedHost); 4] = [
@@ -77,7 +77,7 @@ pub(super) static LINES: &[LineRow] = &[
     },
 ];
 
-/// The first line of a section.
+/// Creates a section from its first line.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let named = loader.own_name(line, |loader| {
         let sections = loader.config.log_forwards.iter();
@@ -99,7 +99,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     Section::LogForward
 }
 
-/// `bind` and `dgram-bind`.
+/// Builds `bind` and `dgram-bind`.
 pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool) -> Built {
     let word = args.required("an address")?;
     let mut template = bind::template(word.span);
@@ -145,7 +145,7 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
     Ok(())
 }
 
-/// `maxconn` of a section.
+/// Builds `maxconn` of a section.
 pub(super) fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let most = limit(args, "a number of connections")?;
     args.end()?;
@@ -153,7 +153,7 @@ pub(super) fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// `backlog` of a section.
+/// Builds `backlog` of a section.
 pub(super) fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let length = limit(args, "a number of connections")?;
     args.end()?;
@@ -161,7 +161,7 @@ pub(super) fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// `timeout client` of a section.
+/// Builds `timeout client` of a section.
 pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     args.end()?;
@@ -170,17 +170,17 @@ pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 impl Loader {
-    /// The section that the current lines build: the last.
+    /// Returns the current section, which is the last one.
     pub(crate) fn log_forward(&mut self) -> &mut LogForward {
         if self.config.log_forwards.is_empty() {
-            // No line of such a section is dispatched elsewhere.
+            // Only lines of such a section come here, so the fallback is never used.
             self.config.log_forwards.push(LogForward::default());
         }
         let last = self.config.log_forwards.len() - 1;
         &mut self.config.log_forwards[last]
     }
 
-    /// What `log global` and `backlog` mean for sections, when all is known.
+    /// Resolves `log global` and `backlog` of sections when the whole file is known.
     pub(crate) fn finish_log_forwards(&mut self) {
         let config = &mut self.config;
         let global = &config.global.logs;

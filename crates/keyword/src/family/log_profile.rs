@@ -1,4 +1,4 @@
-//! `log-profile`: sections that say what of a stream is logged at which moment.
+//! Sections `log-profile`: which events of a stream are logged, and in which format.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -62,7 +62,7 @@ fn names(steps: &[(&'static str, Step)]) -> Vec<&'static str> {
     steps.iter().map(|(name, _)| *name).collect()
 }
 
-/// Begins a section.
+/// Creates a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let named = loader.own_name(line, |loader| {
         let all = loader.sections.log_profiles.iter();
@@ -80,7 +80,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     Section::LogProfile(loader.sections.log_profiles.len() - 1)
 }
 
-/// The section that is read.
+/// Returns the current section.
 pub(super) fn section(loader: &mut Loader) -> Option<&mut LogProfile> {
     match loader.section {
         Section::LogProfile(index) => loader.sections.log_profiles.get_mut(index),
@@ -113,12 +113,12 @@ fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let word = args.required("<fmt>")?;
         let format = Format::parse_as(loader, word, Usage::LOG, Dialect::Log)?;
         *slot = Some(Arc::new(format));
-        // The last word counts.
+        // The last word takes effect.
         step.dropped = false;
     }
     args.end()?;
     if let Some(section) = section(loader) {
-        // A further line of a step adds to it.
+        // A repeated step adds to the earlier line.
         let known = section.steps.entry(moment).or_default();
         known.dropped = step.dropped;
         known.format = step.format.or(known.format.take());

@@ -1,5 +1,4 @@
-//! Mails about servers: `mailers` sections and the `email-alert` lines of
-//! proxies.
+//! Email alerts about servers: `mailers` sections and the `email-alert` lines of proxies.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -11,7 +10,7 @@ use model::rules::draft::Section;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: places::MAILERS,
@@ -72,7 +71,7 @@ pub static LINES: &[LineRow] = &[
     },
 ];
 
-/// Mail servers of a section at most.
+/// Maximum number of mail servers in a section.
 const MAILERS_MAX: usize = 64;
 
 fn alert(loader: &mut Loader) -> &mut EmailAlert {
@@ -173,7 +172,7 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Gives proxies the sections that they name. For the end of loading.
+/// Resolves the sections named in proxies, at the end of loading.
 pub(super) fn finish(loader: &mut Loader) {
     let sections: Vec<Arc<Mailers>> = std::mem::take(&mut loader.sections.mailers)
         .into_iter()

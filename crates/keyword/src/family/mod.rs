@@ -2,7 +2,8 @@
 //! joins their tables. A row is everything about a keyword: see
 //! [`language::keyword`].
 
-/// The rows of a table, each with its syntax and places, builder, example and documentation.
+/// Defines the rows of a table, each with its syntax and places, builder, example and
+/// documentation.
 macro_rules! rows {
     ($($syntax:literal $places:expr, $build:expr, $example:literal, $doc:literal;)*) => {
         &[$(language::keyword::Keyword {
@@ -93,14 +94,14 @@ use model::config::{Bind, ServerOptions};
 use model::known;
 use std::sync::OnceLock;
 
-/// Builds a line of a section. The loader knows the section.
+/// Builder of a line of a section. The loader knows the section.
 pub type LineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
-/// Builds an option of a `bind` line.
+/// Builder of an option of a `bind` line.
 pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;
-/// Builds an option of a `server` or `default-server` line.
+/// Builder of an option of a `server` or `default-server` line.
 pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> Built;
 
-/// All tables of this crate.
+/// Keyword tables of this crate.
 #[derive(Debug)]
 pub struct Registry {
     /// Lines of sections.
@@ -111,7 +112,7 @@ pub struct Registry {
     pub servers: Table<ServerBuilder>,
 }
 
-/// The families of lines, one each.
+/// Tables of lines, one per family.
 static LINES: &[Family<LineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Load balancing", balance::LINES),
@@ -185,7 +186,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Workarounds for clients and servers", workarounds::LINES),
 ];
 
-/// The registry, made at its first use.
+/// Returns the registry, which is built at its first use.
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
@@ -204,7 +205,7 @@ pub fn registry() -> &'static Registry {
 }
 
 impl Registry {
-    /// Every keyword of every table.
+    /// Returns the documentation of all keywords.
     pub fn documented(&self) -> Vec<Documented> {
         let mut all = self.lines.documented();
         all.extend(self.binds.documented());
@@ -218,11 +219,11 @@ pub(crate) use dispatch::finish as finish_dispatch;
 pub(crate) use http_proxy::finish as finish_http_proxy;
 pub(crate) use persistence::finish as finish_persistence;
 
-/// A row of a section's line.
+/// Row of a section's line.
 pub type LineRow = Keyword<LineBuilder>;
-/// A row of a `bind` option.
+/// Row of a `bind` option.
 pub type BindRow = Keyword<BindBuilder>;
-/// A row of a `server` option.
+/// Row of a `server` option.
 pub type ServerRow = Keyword<ServerBuilder>;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `monitor-uri` and `monitor fail`: the request by which another balancer asks
-//! whether this frontend is there. It is answered by the proxy itself.
+//! Keywords `monitor-uri` and `monitor fail`: the request by which another load balancer checks
+//! whether this frontend is available. The proxy itself answers it.
 
 use super::places::{FRONT, FRONT_ONLY};
 use super::{Args, Built, LineRow};
@@ -8,7 +8,7 @@ use language::Diagnostic;
 use model::codes;
 use model::rules::{Condition, Usage};
 
-/// A condition that has to be there.
+/// Parses a condition, which is required.
 pub(super) fn condition(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -41,7 +41,7 @@ fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: FRONT,

@@ -1,6 +1,6 @@
-//! `option …` of proxies that are on or off, the connection modes of HTTP
-//! (which exclude each other), and `option redispatch`.
-//! Options that choose a log format or a check stand with those.
+//! Boolean `option …` keywords of proxies, the connection modes of HTTP (which exclude each
+//! other), and `option redispatch`. Options that select a log format or a check are with those
+//! families.
 
 use super::places::{ALL, BACK, FRONT};
 use super::{Args, Built, LineRow};
@@ -9,17 +9,17 @@ use language::Diagnostic;
 use model::codes;
 use model::config::ProxyOption;
 
-/// `option redispatch` without an interval: the last retry goes elsewhere.
+/// Default interval of `option redispatch`: only the last retry uses another server.
 pub(super) const REDISPATCH_DEFAULT: i32 = -1;
 
-/// The ways of ending an HTTP exchange; at most one of them is set.
+/// HTTP connection modes; at most one of them is set.
 const CONNECTION_MODES: [ProxyOption; 3] = [
     ProxyOption::HttpServerClose,
     ProxyOption::HttpClose,
     ProxyOption::HttpKeepAlive,
 ];
 
-/// Chooses a connection mode, or leaves it if it is the one that was chosen.
+/// Sets a connection mode, or clears it if that mode is set.
 pub(super) fn connection_mode(loader: &mut Loader, mode: ProxyOption, on: bool) {
     let options = &mut loader.proxy().options;
     if on {
@@ -84,10 +84,10 @@ fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 macro_rules! flags {
     ($($name:literal, $option:ident, $places:expr, $doc:literal;)*) => {
-        /// What the options set that are only on or off.
+        /// Boolean options, with the flags that they set.
         const FLAGS: &[(&str, ProxyOption)] = &[$(($name, ProxyOption::$option)),*];
 
-        /// The options that are only on or off.
+        /// Rows of the boolean options.
         pub static LINES: &[LineRow] = &[$(LineRow {
             places: $places,
             syntax: concat!("[no] ", $name),
@@ -207,7 +207,7 @@ flags! {
          leaves that to the kernel; the line has no effect.";
 }
 
-/// The options that do more.
+/// Rows of the other options.
 pub static SPECIAL: &[LineRow] = rows! {
     "[no] option nolinger" ALL, nolinger, "no option nolinger",
         "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data are \

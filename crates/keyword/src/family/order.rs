@@ -1,9 +1,8 @@
-//! The order of rules. Rules of a proxy run family by family whatever the
-//! order of their lines; a line that stands behind one of a later family
-//! misleads its reader, and HAProxy warns about it.
+//! Order of rules. The rules of a proxy run family by family, regardless of the order of their
+//! lines. A line after one of a later family misleads its reader, so HAProxy warns of it.
 
-/// The families in the order in which they run. A keyword of several words
-/// belongs to the family that it begins with.
+/// Rule families in the order in which they run. A keyword of several words belongs to the family
+/// with which it begins.
 const FAMILIES: &[&str] = &[
     "tcp-request connection",
     "tcp-request session",
@@ -16,15 +15,15 @@ const FAMILIES: &[&str] = &[
     "use-server",
 ];
 
-/// Which families a section has lines of.
+/// Families of which a section has lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RuleOrder {
     seen: u16,
 }
 
 impl RuleOrder {
-    /// Takes a line in. Returns the family of the line and the first of the
-    /// later families that stands before it already.
+    /// Records a line. Returns its family and the first later family of which a line stands before
+    /// it.
     pub(crate) fn line(&mut self, keyword: &str) -> Option<(&'static str, &'static str)> {
         let of = |family: &&str| {
             keyword

@@ -1,5 +1,4 @@
-//! The section `peers`: who shares tables with this process, and tables that
-//! belong to no proxy.
+//! Section `peers`: processes that share tables with this one, and tables that belong to no proxy.
 
 use super::stick_table::table;
 use super::{Args, Built, LineRow, places, stream_tls};
@@ -12,9 +11,9 @@ use model::tables::codes;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 
-/// Lines of the section.
+/// Section of these lines.
 const PLACE: &[&str] = &["peers"];
-/// Updates that are sent in one go, where nothing is said.
+/// Default number of updates sent in one batch.
 const BATCH_DEFAULT: u32 = 200;
 
 pub(super) static LINES: &[LineRow] = &[
@@ -85,7 +84,7 @@ pub(super) static GLOBAL: &[LineRow] = &[
     },
 ];
 
-/// The options of `bind` and `default-bind`, which are kept for the section.
+/// Parses the options of `bind` and `default-bind`, which are kept for the section.
 fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let known = section(loader).tls_words.take();
     let words = stream_tls::listener_options(loader, known, args)?;
@@ -93,21 +92,21 @@ fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The options of a peer, behind those of `default-server`.
+/// Parses the options of a peer, after those of `default-server`.
 fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Diagnostic> {
     let mut tls = section(loader).default_tls.clone();
     stream_tls::server_options(loader, &mut tls, args)?;
     Ok(tls)
 }
 
-/// `default-server` in the section.
+/// Builds `default-server` of the section.
 pub(super) fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let tls = reached_by(loader, args)?;
     section(loader).default_tls = tls;
     Ok(())
 }
 
-/// The section that lines go to.
+/// Returns the current section.
 fn section(loader: &mut Loader) -> &mut Peers {
     if loader.config.peers.is_empty() {
         loader.config.peers.push(Peers::default());
@@ -116,7 +115,7 @@ fn section(loader: &mut Loader) -> &mut Peers {
     &mut loader.config.peers[last]
 }
 
-/// The first line of a section.
+/// Creates a section from its first line.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     let Some(name) = line.word(1) else {
         let told = Diagnostic::error(
@@ -161,7 +160,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     Section::Peers
 }
 
-/// `peer` and `server`; the second may leave the address of this process to `bind`.
+/// Builds `peer` and `server`; a `server` line may leave the address of this process to `bind`.
 pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) -> Built {
     let name = args.required("<name>")?;
     if let Some(before) = section(loader).all.iter().find(|p| *p.name == *name.text()) {
@@ -191,7 +190,7 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
     Ok(())
 }
 
-/// The number behind `fd@`.
+/// Returns the number after `fd@`.
 fn descriptor(word: &Word) -> Option<RawFd> {
     let number: u16 = word.str().strip_prefix("fd@")?.parse().ok()?;
     Some(number.into())
@@ -209,7 +208,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagn
             loader.tell(told);
             Ok(SocketAddr::new(ip, 0))
         }
-        // Nobody connects when files are only checked, or as long as the name does not resolve.
+        // No connection is made when files are only checked, or until the name resolves.
         ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
         _ => Err(Diagnostic::error(
             &codes::PEERS_LINE,
@@ -220,7 +219,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagn
     }
 }
 
-/// `bind` in the section.
+/// Builds `bind` of the section.
 pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if let Some(number) = args.peek().and_then(descriptor) {
         _ = args.next();
@@ -246,13 +245,13 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     listens_by(loader, args)
 }
 
-/// `disabled` and `enabled` in the section.
+/// Builds `disabled` and `enabled` of the section.
 pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     section(loader).disabled = args.keyword == "disabled";
     args.end()
 }
 
-/// `log` in the section: HAProxy logs the connections of peers there.
+/// Builds `log` of the section: HAProxy logs connections of peers there.
 pub(super) fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.rest();
     let told = "'log' of peers has no effect: their connections are not logged";
@@ -264,7 +263,7 @@ pub(super) fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 impl Loader {
-    /// What is known of peers when the file is whole.
+    /// Completes the peers when the whole file is known.
     pub(crate) fn finish_peers(&mut self) {
         for (name, span) in std::mem::take(&mut self.table_peers) {
             if !self.config.peers.iter().any(|peers| peers.name == name) {

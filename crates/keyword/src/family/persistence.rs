@@ -1,5 +1,5 @@
-//! Who belongs to which server: the persistence cookie, `use-server`, the
-//! conditions of both, `persist rdp-cookie`, `appsession`.
+//! Session persistence: the persistence cookie, `use-server`, the conditions of both, `persist
+//! rdp-cookie`, `appsession`.
 
 use super::places::{BACK, BACK_ONLY};
 use super::value::one_of;
@@ -15,7 +15,7 @@ use model::config::{
 use model::rules::{Condition, Format, Usage};
 use std::sync::Arc;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*" BACK,
         cookie, "cookie SRV insert indirect nocache",
@@ -63,7 +63,7 @@ fn incompatible(word: &Word, message: &str) -> Diagnostic {
         .label("conflicts with the other words")
 }
 
-/// What `cookie` collects of its words.
+/// Options of a `cookie` line.
 #[derive(Default)]
 struct Words {
     domains: Vec<u8>,
@@ -159,7 +159,7 @@ fn mode(cookie: &mut Cookie, word: &Word, mode: CookieMode) -> Built {
     Ok(())
 }
 
-/// A time in seconds; 0 is none, as haproxy has it.
+/// Parses a time in seconds; 0 means none, as in HAProxy.
 fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     if args.peek().is_none() {
         args.required(what)?;
@@ -168,7 +168,7 @@ fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     Ok((seconds > 0).then_some(seconds))
 }
 
-/// Refuses what would end an attribute, or the line.
+/// Refuses bytes that would end a cookie attribute or the header line.
 fn attribute_bytes(word: &Word) -> Built {
     let bad = |byte: &&u8| **byte == b';' || byte.is_ascii_control();
     match word.bytes.iter().find(bad) {
@@ -188,7 +188,7 @@ fn dynamic_cookie_key(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// The condition of a line that must have one.
+/// Parses the condition of a line that requires one.
 fn condition(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -237,7 +237,7 @@ fn use_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Finds the servers that `use-server` rules name, when all lines are read.
+/// Resolves the servers of `use-server` rules, after all lines were read.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     for proxy in &mut loader.config.proxies {
@@ -263,10 +263,10 @@ pub(crate) fn finish(loader: &mut Loader) {
     loader.tell_all(told);
 }
 
-/// The cookie of a farm of remote desktops.
+/// Default RDP cookie of a terminal server farm.
 const RDP_COOKIE: &str = "msts";
 
-/// The name in `rdp-cookie(<name>)`; None: the word is another one.
+/// Returns the name in `rdp-cookie(<name>)`; None: another word.
 pub(super) fn rdp_name(word: &Word, default: &str) -> Option<String> {
     let text = word.text();
     let rest = text.strip_prefix("rdp-cookie")?;
@@ -278,7 +278,7 @@ pub(super) fn rdp_name(word: &Word, default: &str) -> Option<String> {
 }
 
 fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    // The argument is a part of the keyword's own last word.
+    // The argument is part of the keyword's last word.
     let word = match args.keyword {
         "persist" => args.required("rdp-cookie(<name>)")?,
         _ => args.line().word(1).unwrap_or(&args.line().words[0]),

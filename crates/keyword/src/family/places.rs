@@ -1,35 +1,35 @@
-//! The sets of sections in which keywords are legal, by the names that the
-//! manual's matrix of proxy keywords has for its columns.
+//! Sets of sections in which keywords are valid, named as the columns of the manual's proxy
+//! keyword matrix.
 
-/// `global`.
+/// Section `global`.
 pub const GLOBAL: &[&str] = &["global"];
-/// All proxies and their defaults.
+/// All proxies, and `defaults`.
 pub const ALL: &[&str] = &["defaults", "frontend", "listen", "backend"];
-/// What takes connections, and defaults.
+/// Proxies with a frontend, and `defaults`.
 pub const FRONT: &[&str] = &["defaults", "frontend", "listen"];
-/// What has servers, and defaults.
+/// Proxies with servers, and `defaults`.
 pub const BACK: &[&str] = &["defaults", "listen", "backend"];
-/// What says what health checks ask.
+/// Sections that configure health checks.
 pub const CHECKS: &[&str] = &["defaults", "listen", "backend", "healthcheck"];
-/// A `healthcheck` section alone.
+/// Section `healthcheck` only.
 pub const HEALTH_CHECK: &[&str] = &["healthcheck"];
-/// A `log-profile` section.
+/// Section `log-profile`.
 pub const LOG_PROFILE: &[&str] = &["log-profile"];
-/// An `fcgi-app` section.
+/// Section `fcgi-app`.
 pub const FCGI_APP: &[&str] = &["fcgi-app"];
-/// A `mailers` section.
+/// Section `mailers`.
 pub const MAILERS: &[&str] = &["mailers"];
-/// All proxies, not defaults.
+/// All proxies, but not `defaults`.
 pub const PROXIES: &[&str] = &["frontend", "listen", "backend"];
-/// What takes connections, not defaults.
+/// Proxies with a frontend, but not `defaults`.
 pub const FRONT_ONLY: &[&str] = &["frontend", "listen"];
-/// What has servers, not defaults.
+/// Proxies with servers, but not `defaults`.
 pub const BACK_ONLY: &[&str] = &["listen", "backend"];
-/// `defaults` alone.
+/// Section `defaults` only.
 pub const DEFAULTS: &[&str] = &["defaults"];
-/// Options of `bind`.
+/// Options of `bind` lines.
 pub const BIND: &[&str] = &["bind"];
-/// Options of `server` and `default-server`.
+/// Options of `server` and `default-server` lines.
 pub const SERVER: &[&str] = &["server", "default-server"];
-/// Options of `server` alone.
+/// Options of `server` lines only.
 pub const SERVER_ONLY: &[&str] = &["server"];

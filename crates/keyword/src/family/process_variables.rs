@@ -1,5 +1,5 @@
-//! `set-var` and `set-var-fmt` of `global`: variables of the process that have a
-//! value before the first connection.
+//! Keywords `set-var` and `set-var-fmt` of `global`: process variables that have a value before
+//! the first connection.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -20,7 +20,7 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: GLOBAL,

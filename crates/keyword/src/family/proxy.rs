@@ -1,5 +1,5 @@
-//! What a proxy is and how much it takes: `mode`, `maxconn`, `retries`, names
-//! and switches. References to other proxies are resolved when all are known.
+//! Basic settings of a proxy: `mode`, `maxconn`, `retries`, names and switches. References to
+//! other proxies are resolved when all are known.
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
 use super::value::{limit, not_one_of, one_of};
@@ -10,11 +10,11 @@ use model::codes;
 use model::config::{Mode, Reference, ReuseMode};
 use model::rules::draft::Section;
 
-/// What may follow `mode`, besides what HAProxy knows and is not built.
+/// Supported values of `mode`, and further values that only HAProxy supports.
 const MODES: &[&str] = &["http", "tcp", "log"];
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
-/// Refuses `rhttp@`: connections that a server makes to its proxy.
+/// Refuses `rhttp@` (reverse HTTP): connections that a server opens to its proxy.
 pub(super) fn not_reverse(word: &Word) -> Built {
     if !word.str().starts_with("rhttp@") {
         return Ok(());
@@ -31,7 +31,7 @@ pub(super) fn not_reverse(word: &Word) -> Built {
         ))
 }
 
-/// An error for a word that HAProxy knows here and that is not built.
+/// Returns the error for a word that HAProxy supports here and this program does not.
 pub(super) fn not_built(word: &Word, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
@@ -144,7 +144,7 @@ fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return super::ring::description(loader, args);
     }
     args.required("a text")?;
-    // HAProxy joins all words: people write them without quotes.
+    // HAProxy joins all words, because descriptions are often not quoted.
     let words = args.line().words[1..].iter().map(|w| w.text());
     let text = words.collect::<Vec<_>>().join(" ");
     args.rest();
@@ -178,7 +178,7 @@ fn default_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "mode { tcp | http }" ALL, mode, "mode http",
         "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). HTTP \

@@ -1,6 +1,5 @@
-//! Lines that were refused. What the file lacks because of them is not told a
-//! second time: a refused `bind` is not followed by "has no 'bind'". Nothing is
-//! decided here about what is refused.
+//! Refused lines. Settings missing because of them are not reported again: a refused `bind` is not
+//! followed by "has no 'bind'". The decision to refuse a line is made elsewhere.
 
 use super::Loader;
 use language::Line;
@@ -8,17 +7,17 @@ use model::config::ProxyIndex;
 use model::rules::draft::Section;
 use std::collections::HashMap;
 
-/// The first words of refused lines, by section, each once.
+/// First words of refused lines, by section, each once.
 #[derive(Debug, Default)]
 pub(crate) struct Refused {
     proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
     defaults: HashMap<usize, Vec<Box<str>>>,
-    /// The first words of lines that are for other nodes only.
+    /// First words of lines that apply only to other nodes.
     elsewhere: HashMap<ProxyIndex, Vec<Box<str>>>,
 }
 
 impl Refused {
-    /// A line that begins with this word was refused, or was meant to.
+    /// Records that a line with this first word was refused, or was meant to be there.
     pub fn note(&mut self, section: Section, word: &str) {
         let words = match section {
             Section::Proxy(index, _) => self.proxies.entry(index).or_default(),
@@ -30,7 +29,7 @@ impl Refused {
         }
     }
 
-    /// A line that begins with this word is for other nodes only.
+    /// Records that a line with this first word applies only to other nodes.
     pub fn note_elsewhere(&mut self, section: Section, word: &str) {
         let Section::Proxy(index, _) = section else {
             return;
@@ -41,21 +40,21 @@ impl Refused {
         }
     }
 
-    /// Whether a proxy has a line that begins with this word for other nodes only.
+    /// Returns whether a proxy has a line with this first word that applies only to other nodes.
     pub fn is_elsewhere(&self, proxy: ProxyIndex, word: &str) -> bool {
         let words = self.elsewhere.get(&proxy);
         words.is_some_and(|words| words.iter().any(|known| **known == *word))
     }
 
-    /// A proxy also lacks what was refused in its `defaults`.
+    /// Adds the refused lines of a `defaults` section to a proxy that inherits them.
     pub fn inherit(&mut self, defaults: usize, proxy: ProxyIndex) {
         if let Some(words) = self.defaults.get(&defaults) {
             self.proxies.insert(proxy, words.clone());
         }
     }
 
-    /// Whether a line of a proxy, or of its `defaults`, that begins with one of
-    /// these words was refused.
+    /// Returns whether a line with one of these first words was refused in a proxy or its
+    /// `defaults`.
     pub fn any(&self, proxy: ProxyIndex, words: &[&str]) -> bool {
         let refused = self.proxies.get(&proxy);
         refused.is_some_and(|refused| refused.iter().any(|word| words.contains(&&**word)))
@@ -63,14 +62,14 @@ impl Refused {
 }
 
 impl Loader {
-    /// Whether a line about the checks of a proxy was refused, so that what else
-    /// is missing of them is not known.
+    /// Returns whether a line about the checks of a proxy was refused, so that further missing
+    /// settings are unknown.
     pub(crate) fn checks_refused(&self, proxy: ProxyIndex) -> bool {
         self.refused
             .any(proxy, &["tcp-check", "http-check", "option"])
     }
 
-    /// Takes in that a line was refused; ACLs that it names count as used.
+    /// Records a refused line. ACLs named in it count as used.
     pub(crate) fn refused_line(&mut self, line: &Line) {
         let skip = usize::from(matches!(line.words[0].str(), "no" | "default"));
         if let Some(word) = line.word(skip) {

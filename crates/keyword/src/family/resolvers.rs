@@ -13,18 +13,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 const PLACE: &[&str] = &["resolvers"];
-/// The port of DNS.
+/// Default port of DNS.
 const PORT: u16 = 53;
-/// File with the system's nameservers.
+/// Path of the file with the system's nameservers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Largest file of those, bytes.
+/// Maximum size of that file, bytes.
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
-/// Most servers of one section: each is asked every question.
+/// Maximum number of nameservers of a section: each receives every query.
 const SERVERS_MAX: usize = 64;
-/// Most times that a question is asked.
+/// Maximum number of times that a query is sent.
 const RETRIES_MAX: i64 = 100;
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: PLACE,
@@ -97,7 +97,7 @@ pub static LINES: &[LineRow] = &[
     },
 ];
 
-/// Lines of `global` about a client for HTTP that scripts have: there are none.
+/// Lines of `global` for the HTTP client of scripts, which does not exist here.
 pub static GLOBAL: &[LineRow] = &[
     LineRow {
         places: places::GLOBAL,
@@ -156,7 +156,7 @@ fn no_client(loader: &mut Loader, args: &Args<'_>) {
     );
 }
 
-/// The section that there is without being written.
+/// Name of the section that exists without being written.
 pub(crate) const DEFAULT: &str = "default";
 
 /// Creates the section `default` with the nameservers of this host, and returns its
@@ -184,7 +184,7 @@ pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     loader.config.resolvers.len() as u32 - 1
 }
 
-/// Begins a section.
+/// Creates a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
     let Some(name) = line.word(1) else {
         return Err(Diagnostic::error(
@@ -234,7 +234,7 @@ pub(crate) fn report_empty(loader: &mut Loader) {
 }
 
 fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
-    // Lines of the section are looked at within one only.
+    // Lines of this family are built only within a section.
     if let Some(section) = loader.config.resolvers.last_mut() {
         change(section);
     }
@@ -243,7 +243,7 @@ fn set(loader: &mut Loader, change: impl FnOnce(&mut Resolvers)) -> Built {
 
 fn time(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let time = args.time_ms(TimeUnit::Milliseconds)?;
-    // No time at all would ask again without an end.
+    // A time of zero would repeat queries endlessly.
     Ok(time.max(1))
 }
 
@@ -288,7 +288,7 @@ fn add(
     Ok(())
 }
 
-/// Parses the address of a nameserver; true: over TCP.
+/// Parses the address of a nameserver. True: queries use TCP.
 fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Diagnostic> {
     let accepts = Accepts {
         port: PortRule::Mandatory,
@@ -309,7 +309,7 @@ fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Diagn
     Ok((SocketAddr::new(ip, port), stream))
 }
 
-/// The servers that the text of a resolv.conf names.
+/// Returns the nameservers in the text of a resolv.conf.
 fn servers_of(text: &str) -> Vec<IpAddr> {
     let of = |line: &str| {
         let mut words = line.split_ascii_whitespace();
@@ -355,7 +355,7 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         );
     }
     for ip in servers {
-        // One that stands there twice, or here already, is asked once.
+        // A nameserver that is listed twice is queried once.
         let _ = add(
             loader,
             ip.to_string().into(),

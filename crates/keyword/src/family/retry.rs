@@ -1,4 +1,5 @@
-//! Trying again: `retry-on`. How often stands with `retries`.
+//! Keyword `retry-on`: the failures after which a request is retried. The number of attempts is
+//! set by `retries`.
 
 use super::places::BACK;
 use super::{Args, Built, LineRow};
@@ -7,7 +8,7 @@ use language::{Diagnostic, suggest};
 use model::codes;
 use model::config::RetryOn;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: BACK,

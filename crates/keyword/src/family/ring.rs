@@ -1,5 +1,4 @@
-//! The section `ring`: a buffer in memory for log lines, and the servers that get
-//! them.
+//! Section `ring`: a buffer in memory for log lines, and the servers to which they are sent.
 
 use super::log::{FORMATS, one_of};
 use super::server::{resolve, unresolved_line};
@@ -14,13 +13,13 @@ use model::rules::action_codes;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-/// Only in this section.
+/// Section of these lines.
 const PLACE: &[&str] = &["ring"];
-/// The port of syslog.
+/// Default port of syslog.
 const SYSLOG_PORT: u16 = 514;
-/// Most bytes of a ring, and of a line in it.
+/// Minimum size of a ring, bytes.
 const SIZE_MIN: u64 = 1024;
-/// The largest.
+/// Maximum size of a ring, bytes; and of a line in it.
 const SIZE_MAX: u32 = 1 << 30;
 const LINE_MAX: i64 = 65_535;
 
@@ -71,7 +70,7 @@ pub(super) static LINES: &[LineRow] = &[
     },
 ];
 
-/// The first line of a section.
+/// Creates a ring from the first line of its section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Option<usize> {
     let Some(name) = line.word(1) else {
         let told = "'ring' expects a name";
@@ -93,7 +92,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Option<usize> {
     Some(rings.len() - 1)
 }
 
-/// `timeout connect` and `timeout server` of a ring.
+/// Builds `timeout connect` and `timeout server` of a ring.
 pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let is_connect = args.keyword.ends_with("connect");
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -106,7 +105,7 @@ pub(super) fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// `description` of a ring.
+/// Builds `description` of a ring.
 pub(super) fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut words = Vec::new();
     while let Some(word) = args.next() {
@@ -116,7 +115,7 @@ pub(super) fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// `server` of a ring.
+/// Builds `server` of a ring.
 pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("<name>")?;
     let word = args.required("<address>")?;
@@ -147,7 +146,7 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Where a server of log lines is.
+/// Parses the address of a server of log lines.
 pub(super) fn stream_address(loader: &mut Loader, word: &Word) -> Result<SocketAddr, Diagnostic> {
     let address = loader.address(word, word.str(), &Accepts::LOG, "server")?;
     let port = match address.port {
@@ -157,7 +156,7 @@ pub(super) fn stream_address(loader: &mut Loader, word: &Word) -> Result<SocketA
     let ip = match address.host {
         Host::Ip(ip) => Some(ip),
         Host::Name(name) => match resolve(loader, &name, address.family) {
-            // Nothing is sent by who only checks.
+            // A load that only checks the file sends nothing.
             None if !loader.context.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             None => return Err(unresolved_line(loader, word, "server", &name)),
             found => found,
@@ -176,14 +175,14 @@ pub(super) fn stream_address(loader: &mut Loader, word: &Word) -> Result<SocketA
 }
 
 impl Loader {
-    /// The ring that the current section builds.
+    /// Returns the ring of the current section.
     pub(crate) fn ring(&mut self) -> &mut Ring {
         let at = match self.section {
             model::rules::draft::Section::Ring(at) => at,
             _ => 0,
         };
         if self.config.rings.is_empty() {
-            // No line of a ring is dispatched elsewhere.
+            // Only lines of a ring come here, so the fallback is never used.
             self.config
                 .rings
                 .push(Ring::new("", language::Span::default()));
@@ -192,7 +191,7 @@ impl Loader {
         &mut self.config.rings[at.min(last)]
     }
 
-    /// Gives `log ring@…` lines their rings.
+    /// Resolves the rings of `log ring@…` lines.
     pub(crate) fn find_rings(&mut self) {
         let config = &mut self.config;
         let rings: Vec<Arc<Ring>> = config.rings.iter().cloned().map(Arc::new).collect();

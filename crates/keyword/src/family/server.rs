@@ -1,4 +1,4 @@
-//! `server` and `default-server`. The options stand in `server_option`.
+//! Keywords `server` and `default-server`. Their options are in `server_option`.
 
 use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
 use crate::family::Loader;
@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: &["listen", "backend", "peers", "ring"],
@@ -59,7 +59,7 @@ fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     describe(loader, args, name, &mut std::iter::once(text.into()))
 }
 
-/// Builds a server that an operator adds: its options count alone, without those of
+/// Builds a server that an operator adds. Only its own options apply, without those of
 /// `default-server` lines.
 pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let missing = |at: Option<&Word>| {
@@ -77,11 +77,11 @@ pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     describe_in(loader, args, name, one, ADDED)
 }
 
-/// The place of options where an operator adds a server.
+/// Place of options in the command `add server`.
 const ADDED: &str = "add server";
 
-/// The options that a server cannot have which is added at run time, HAProxy's: they
-/// need what only loading a whole file makes.
+/// Options that HAProxy refuses for a server added at run time: they need state that only loading
+/// a whole file creates.
 const NOT_ADDED: &[&str] = &[
     "hash-key",
     "healthcheck",
@@ -105,7 +105,7 @@ const NOT_ADDED: &[&str] = &[
     "socks4",
 ];
 
-/// Whether a server may have such a name.
+/// Checks the name of a server.
 pub(super) fn check_name(name: &Word, what: &str) -> Built {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     match name.bytes.iter().find(bad) {
@@ -123,7 +123,7 @@ pub(super) fn check_name(name: &Word, what: &str) -> Built {
     }
 }
 
-/// Adds servers that the rest of a line describes, one for each name.
+/// Adds the servers described by the rest of a line, one per name.
 pub(super) fn describe(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -145,7 +145,7 @@ fn describe_in(
     super::proxy::not_reverse(word)?;
     let (word, datagrams) = &transport(word);
     let mut options = loader.proxy().default_server.clone();
-    // The options first: they say what a name without an address means.
+    // Options come first, because they decide about names without an address.
     build_options(loader, &mut options, args, place);
     let (address, host) = server_address(loader, word, &options)?;
     options.datagrams = *datagrams;
@@ -169,7 +169,7 @@ fn describe_in(
     Ok(())
 }
 
-/// An address without what says that it is one of UDP, and whether that stood there.
+/// Returns an address without its UDP prefix, and whether the prefix was present.
 fn transport(word: &Word) -> (Word, bool) {
     let ways = [("udp@", ""), ("udp4@", "ipv4@"), ("udp6@", "ipv6@")];
     for (way, family) in ways {
@@ -187,8 +187,8 @@ fn transport(word: &Word) -> (Word, bool) {
     (word.clone(), false)
 }
 
-/// Builds all options of a line. Each mistake is told; the rest of its option
-/// is skipped as far as the option's builder came.
+/// Builds all options of a line. Each error is reported; the rest of its option is skipped as far
+/// as the builder came.
 fn build_options(
     loader: &mut Loader,
     options: &mut ServerOptions,
@@ -229,7 +229,7 @@ fn build_options(
                 .label("applies to a single server only")
             }
             Found::NotBuilt(name, _, _) => {
-                // How many words it takes is not known: nothing more can be said.
+                // The number of arguments is unknown, so the rest of the line cannot be parsed.
                 args.rest();
                 Diagnostic::error(
                     &codes::NOT_BUILT,
@@ -250,7 +250,7 @@ fn build_options(
     }
 }
 
-/// The name of an option; of `set-proxy-v2-tlv-fmt(<type>)` without its argument.
+/// Returns the name of an option; for `set-proxy-v2-tlv-fmt(<type>)` without its argument.
 fn name_of(word: &Word) -> &str {
     match word.str().split_once('(') {
         Some((name, _)) if name == server_option::WITH_ARGUMENT => name,
@@ -269,10 +269,10 @@ pub(super) fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
     )
 }
 
-/// The address of a server, and the name that stands for it.
+/// Address of a server, and its host name if there is one.
 type Where = (ServerAddress, Option<Box<HostName>>);
 
-/// Reads and resolves the address of a server.
+/// Parses and resolves the address of a server.
 pub(super) fn server_address(
     loader: &mut Loader,
     word: &Word,
@@ -313,7 +313,7 @@ pub(super) fn server_address(
                 None => return Ok((ServerAddress::Unresolved, host)),
             }
         }
-        // The address that the client connected to.
+        // The server has the address to which the client connected.
         Host::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
         _ => return Err(no_target(word, "this kind of address")),
     };
@@ -324,12 +324,13 @@ pub(super) fn server_address(
     Ok((address, host))
 }
 
-/// Whether a name is that of a service, whose hosts and ports SRV records tell.
+/// Returns whether a name is that of a service, whose hosts and ports come from SRV records.
 fn is_service(name: &str, options: &ServerOptions) -> bool {
     name.starts_with('_') && options.resolving.resolvers.is_some()
 }
 
-/// What a server begins with that is known by its name; None is in maintenance.
+/// Returns the initial address of a server with a host name; None: the server starts in
+/// maintenance.
 fn first_address(
     loader: &mut Loader,
     word: &Word,
@@ -370,8 +371,8 @@ fn no_target(word: &Word, what: &str) -> Diagnostic {
     .label("write the address of the server")
 }
 
-/// Bytes of an abstract name that the kernel compares: HAProxy's `abns@` names
-/// fill all of them, padded with zeros.
+/// Length of an abstract socket name that the kernel compares, bytes: HAProxy pads `abns@` names
+/// with zeros to that length.
 const ABSTRACT_BYTES: usize = 107;
 
 fn abstract_name(name: String, zero_terminated: bool) -> Vec<u8> {
@@ -384,7 +385,7 @@ fn abstract_name(name: String, zero_terminated: bool) -> Vec<u8> {
     bytes
 }
 
-/// The first address of a name, of the family that its prefix asks for.
+/// Returns the first address of a name, of the family that its prefix requests.
 pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option<IpAddr> {
     if !loader.context.options.resolve_names {
         return None;
@@ -398,8 +399,8 @@ pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option
     found.iter().find(fits).copied()
 }
 
-/// The refusal of a line with a host name that does not resolve. Where the load goes on without
-/// names, a warning: the line has no effect until a later load finds the address.
+/// Returns the error for a line with a host name that does not resolve. If the load continues
+/// without names, a warning: the line has no effect until a later load finds the address.
 pub(super) fn unresolved_line(
     loader: &Loader,
     word: &Word,
@@ -415,7 +416,7 @@ pub(super) fn unresolved_line(
     Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message).label("does not resolve")
 }
 
-/// Reports a name that a later load looks up again.
+/// Records a name that a later load looks up again.
 pub(super) fn note_unresolved(loader: &Loader, name: &str) {
     let question = Question::Host(name.to_owned());
     loader.context.outside.goes_without(question);
@@ -457,9 +458,8 @@ fn unresolved(
     )
 }
 
-/// What can be said of a proxy's servers only when all of its lines are read:
-/// names and ids used twice, ids of those that have none, checks that cannot
-/// work. For the end of loading.
+/// Checks the servers of all proxies at the end of loading: duplicate names and IDs, IDs of those
+/// without one, and checks that cannot work.
 pub fn finish_servers(loader: &mut Loader) {
     finish_checks(loader);
     super::check::external::finish(loader);
@@ -480,7 +480,7 @@ pub fn finish_servers(loader: &mut Loader) {
                 Some(named) => &named.check,
                 None => &proxy.check,
             };
-            // Without an address, checks connect to nothing and fail: HAProxy takes it.
+            // Without an address, checks fail; HAProxy accepts such a server.
             let no_port = matches!(&server.address, ServerAddress::SamePort(ip, _) if !ip.is_unspecified())
                 && server.options.check_port.is_none()
                 && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)))
@@ -505,7 +505,7 @@ pub fn finish_servers(loader: &mut Loader) {
     loader.tell_all(told);
 }
 
-/// Makes scripts of what sections say of checks, and gives servers theirs.
+/// Creates check scripts from the lines of sections, and assigns them to servers.
 fn finish_checks(loader: &mut Loader) {
     let mut named = std::mem::take(&mut loader.sections.health_checks);
     named.iter_mut().for_each(|named| named.check.compile());
@@ -532,7 +532,7 @@ fn finish_checks(loader: &mut Loader) {
     loader.tell_all(told);
 }
 
-/// Steps of checks that are never done.
+/// Reports check steps that are never executed.
 fn idle_steps(proxy: &Proxy, told: &mut Vec<Diagnostic>) {
     let http = matches!(proxy.check.kind, CheckKind::Http);
     let tcp = matches!(proxy.check.kind, CheckKind::Tcp);
@@ -597,8 +597,8 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Gives free ids from `next` upwards in the order of the file. One with an id of its own
-/// uses up a number, too, as with HAProxy: where keys of a ring go depends on it.
+/// Assigns free IDs from `next` upwards in the order of the file. As in HAProxy, a server with an
+/// explicit ID also uses up a number: the distribution of keys in a hash ring depends on it.
 pub(crate) fn number_from<'i>(mut next: u32, ids: impl Iterator<Item = &'i mut u32>) {
     let ids: Vec<&mut u32> = ids.collect();
     let taken: HashSet<u32> = ids.iter().map(|id| **id).collect();

@@ -1,4 +1,4 @@
-//! The options of `server` and `default-server`, a file a concern.
+//! Options of `server` and `default-server`, one file per topic.
 
 pub(in crate::family) mod check;
 mod connection;
@@ -15,7 +15,7 @@ use model::codes;
 
 pub(super) use proxy_fields::NAME as WITH_ARGUMENT;
 
-/// All families of options.
+/// Tables of all families of options.
 pub static FAMILIES: &[Family<ServerBuilder>] = &[
     ("server options: health checks", check::OPTIONS),
     ("server options: connections", connection::OPTIONS),
@@ -27,7 +27,7 @@ pub static FAMILIES: &[Family<ServerBuilder>] = &[
     ("Accepted without effect", super::endpoint_hints::SERVERS),
 ];
 
-/// Longest time that a server's option takes, by haproxy's own limit.
+/// Parses a time above zero, up to HAProxy's maximum for server options.
 fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     let word = args.peek();
     let ms = args.time_ms(language::value::TimeUnit::Milliseconds)?;
@@ -42,18 +42,18 @@ fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     }
 }
 
-/// Takes a port; 0 is none.
+/// Parses a port; 0 means none.
 fn port(args: &mut Args<'_>) -> Result<Option<u16>, Diagnostic> {
     let port = args.integer("<port>", 0..=65535)? as u16;
     Ok((port != 0).then_some(port))
 }
 
-/// Known, and not done.
+/// Returns the error for a known but unsupported option.
 fn not_built(span: language::Span, what: &str) -> Diagnostic {
     Diagnostic::error(&codes::NOT_BUILT, span, format!("{what} is not supported"))
 }
 
-/// Takes one of some words, each with its value.
+/// Parses one of several words, each with its value.
 fn one_of<T: Copy>(args: &mut Args<'_>, words: &[(&'static str, T)]) -> Result<T, Diagnostic> {
     let names: Vec<&'static str> = words.iter().map(|(name, _)| *name).collect();
     let expected = names.join(" or ");
@@ -67,7 +67,7 @@ fn one_of<T: Copy>(args: &mut Args<'_>, words: &[(&'static str, T)]) -> Result<T
     Err(Diagnostic::error(&codes::BAD_VALUE, word.span, message).did_you_mean(word.span, near))
 }
 
-/// Sets what an option says.
+/// Sets the field of an option.
 fn set<T>(field: &mut T, value: T) -> Built {
     *field = value;
     Ok(())

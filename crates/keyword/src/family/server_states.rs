@@ -1,6 +1,5 @@
-//! Where servers find the states that an earlier process has left in a file:
-//! `load-server-state-from-file` and its like. The files are read at the end of
-//! loading, when the whole file is known.
+//! Keywords for the files with server states of an earlier process: `load-server-state-from-file`
+//! and similar ones. The files are read at the end of loading, when the whole file is known.
 
 use super::places::{BACK, GLOBAL};
 use super::value::one_of;
@@ -48,7 +47,7 @@ fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "server-state-base <directory>" GLOBAL, place, "server-state-base /var/lib/haproxy/states",
         "Base directory for relative names of state files. The default is the working directory of the process.";

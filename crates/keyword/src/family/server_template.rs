@@ -1,4 +1,4 @@
-//! `server-template`: many servers out of one line, which follow one name.
+//! Keyword `server-template`: several servers from one line, which follow one host name.
 
 use super::server::{check_name, describe};
 use super::{Args, Built, LineRow, places};
@@ -6,10 +6,10 @@ use crate::family::Loader;
 use language::{Diagnostic, Word};
 use model::codes;
 
-/// Most servers of one line.
+/// Maximum number of servers of one line.
 const SERVERS_MAX: u32 = 100_000;
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: places::BACK_ONLY,
     syntax: "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]",
@@ -35,7 +35,7 @@ fn server_template(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     )
 }
 
-/// The first and the last number.
+/// Parses the first and the last number.
 fn numbers(word: &Word) -> Result<(u32, u32), Diagnostic> {
     let text = word.str();
     let read = |text: &str| text.parse::<u32>().ok();

@@ -1,4 +1,4 @@
-//! `source`, of a backend and of a server: where connections to servers come from.
+//! Keyword `source` of backends and servers: the source address of connections to servers.
 
 use super::{Args, Built};
 use crate::family::Loader;

@@ -1,6 +1,5 @@
-//! `stats …` of proxies: the statistics page. Any of these lines turns it on.
-//! A section with a line of its own begins afresh: what `defaults` said about
-//! the page does not hold there, as in HAProxy.
+//! Keywords `stats …` of proxies: the statistics page. Any of these lines enables it. As in
+//! HAProxy, a section with a line of its own inherits nothing about the page from `defaults`.
 
 use super::places::{ALL, PROXIES};
 use super::{Args, Built, LineRow};
@@ -12,10 +11,10 @@ use model::config::StatsPage;
 use model::rules::{HttpRule, RuleSet, Usage, action_codes, http_rule, warn_unreachable};
 use std::path::Path;
 
-/// `stats uri` of a page that names none.
+/// Default `stats uri`.
 const URI_DEFAULT: &[u8] = b"/haproxy?stats";
 
-/// The page of the current section.
+/// Returns the statistics page of the current section.
 pub(crate) fn page(loader: &mut Loader) -> &mut StatsPage {
     let stats = &mut loader.proxy().stats;
     if stats.as_ref().is_some_and(|page| page.inherited) {
@@ -93,7 +92,7 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.surplus()
 }
 
-/// A password in a file that everyone on the machine can read; told once a file.
+/// Warns once of a password in a file that all users of the machine can read.
 pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: Span) {
     let name = loader.context.sources.file(span.file).name.clone();
     let told = |d: &Diagnostic| {
@@ -171,7 +170,7 @@ fn admin(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// What may stand behind `stats http-request`.
+/// Actions of `stats http-request`.
 const RULES: &[&str] = &["allow", "deny", "auth"];
 
 fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -193,7 +192,7 @@ fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     two_ways(page, args.keyword_span())
 }
 
-/// Users of the page itself and rules about it cannot stand together, as in HAProxy.
+/// Refuses a page with both users and rules, as HAProxy does.
 fn two_ways(page: &StatsPage, span: Span) -> Built {
     if page.http_request.is_empty() || (page.users.is_empty() && page.realm.is_none()) {
         return Ok(());
@@ -204,7 +203,7 @@ fn two_ways(page: &StatsPage, span: Span) -> Built {
             .help("write `stats http-request auth realm REALM unless { http_auth(LIST) }` and a `userlist LIST`"))
 }
 
-/// The lines that no `defaults` may have.
+/// Lines that are not valid in `defaults`.
 pub static OWN: &[LineRow] = &[
     LineRow {
         places: PROXIES,
@@ -225,7 +224,7 @@ pub static OWN: &[LineRow] = &[
     },
 ];
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "stats enable" ALL, switch, "stats enable",
         "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \

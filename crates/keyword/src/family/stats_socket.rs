@@ -1,4 +1,4 @@
-//! `stats socket`, `stats maxconn` and `stats bind-process` of `global`.
+//! Keywords `stats socket`, `stats maxconn` and `stats bind-process` of `global`.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow, bind, legacy};
@@ -46,7 +46,7 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]" GLOBAL, socket,
         "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",

@@ -1,5 +1,5 @@
-//! `http-err-codes` and `http-fail-codes`: which statuses stick tables count as
-//! errors of clients and as failures of servers.
+//! Keywords `http-err-codes` and `http-fail-codes`: statuses that stick tables count as client
+//! errors and as server failures.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
@@ -8,7 +8,7 @@ use language::{Diagnostic, Word};
 use model::codes;
 use model::config::StatusCodes;
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "http-err-codes [+|-]<range>[,<range>…] …" GLOBAL, status_codes,
         "http-err-codes 400-499 -404 +501,505",
@@ -39,7 +39,7 @@ fn status_codes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Takes one word in: a sign and ranges.
+/// Applies one word: a sign and ranges.
 fn change(set: &mut StatusCodes, word: &Word) -> Built {
     let text = word.str();
     let (ranges, member) = match text.as_bytes().first() {

@@ -1,5 +1,5 @@
-//! `stick on`, `stick match`, `stick store-request`, `stick store-response`:
-//! clients stay with the server that a table has for them.
+//! Keywords `stick on`, `stick match`, `stick store-request`, `stick store-response`: clients stay
+//! with the server stored in a table.
 
 use super::stick_table::named_or_own;
 use super::{Args, Built, LineRow, places};

@@ -1,4 +1,4 @@
-//! `stick-table`: a proxy's table.
+//! Keyword `stick-table`: the stick table of a proxy.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -45,7 +45,7 @@ fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     table(loader, args, &name, Some(index), span)
 }
 
-/// What a line says so far.
+/// Settings of a line as parsed so far.
 #[derive(Default)]
 struct Draft {
     key: Option<(KeyType, u32)>,
@@ -57,7 +57,7 @@ struct Draft {
     server_by_address: bool,
 }
 
-/// Reads a table's options and adds it.
+/// Parses the options of a table and adds the table.
 pub(super) fn table(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -98,7 +98,7 @@ pub(super) fn table(
     Ok(())
 }
 
-/// Reads what stands behind the keyword.
+/// Parses the words after the keyword.
 fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Diagnostic> {
     let mut draft = Draft::default();
     while let Some(word) = args.next() {
@@ -171,7 +171,7 @@ fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Diagnostic> {
     Ok((*key, length))
 }
 
-/// Reads `conn_cur,http_req_rate(10s),gpc(3)`.
+/// Parses data types such as `conn_cur,http_req_rate(10s),gpc(3)`.
 fn data(args: &mut Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -> Built {
     let mut twice = Vec::new();
     let read = stored(args, word, all, &mut twice);
@@ -183,7 +183,7 @@ fn data(args: &mut Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -
     read
 }
 
-/// An array takes the place of the single ones, as in HAProxy.
+/// Arrays that replace single counters, as in HAProxy.
 const EXCLUSIVE: [(DataType, &[DataType], &str); 3] = [
     (DataType::Gpc, &[DataType::Gpc0, DataType::Gpc1], "gpc[0/1]"),
     (
@@ -259,7 +259,7 @@ fn stored<'w>(
     Ok(())
 }
 
-/// Parts between the commas that stand in no parentheses.
+/// Splits at commas outside of parentheses.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0usize);
     for (at, byte) in text.bytes().enumerate() {
@@ -278,8 +278,8 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 impl Loader {
-    /// What is known of tables when the file is whole: servers are kept in those
-    /// of `stick` rules, keys are of the types of their tables.
+    /// Completes the tables when the whole file is known: tables of `stick` rules store servers,
+    /// and keys get the types of their tables.
     pub(crate) fn finish_tables(&mut self) {
         for name in std::mem::take(&mut self.sticky_tables) {
             let tables = &mut self.config.tables.all;
@@ -312,7 +312,7 @@ impl Loader {
     }
 }
 
-/// Words of `table <name>`, or the section's own table.
+/// Parses `table <name>`; without it, the section's own table is used.
 pub(super) fn named_or_own(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -330,7 +330,7 @@ pub(super) fn named_or_own(
     Ok(loader.config.tables.place(&name))
 }
 
-/// `tune.stick-counters`.
+/// Builds `tune.stick-counters`.
 pub(super) static TUNE: &[LineRow] = &[LineRow {
     places: places::GLOBAL,
     syntax: "tune.stick-counters <number>",

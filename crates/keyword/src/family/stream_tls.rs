@@ -1,5 +1,5 @@
-//! TLS of servers and listeners that belong to no proxy: those of `peers`, `ring` and
-//! `log-forward` sections. Of the options of `server` and `bind` they have those of TLS.
+//! TLS of servers and listeners outside of proxies: those of `peers`, `ring` and `log-forward`
+//! sections. They support only the TLS options of `server` and `bind`.
 
 use super::server_option::tls as server_tls;
 use super::{Args, Built, bind, registry};
@@ -11,7 +11,7 @@ use model::config::{Bind, ServerOptions, ServerTls};
 use std::sync::Arc;
 use tls::BindTls;
 
-/// Options of a server's TLS that mean something with a request or a check only.
+/// TLS options of servers that have a meaning only for requests or checks.
 const OF_TRAFFIC: &[&str] = &[
     "allow-0rtt",
     "check-alpn",
@@ -28,7 +28,7 @@ fn not_built(word: &Word, what: &str) -> Diagnostic {
         .help("this section only supports TLS options; remove the others")
 }
 
-/// Reads an option of a server, where there is one more.
+/// Parses one option of a server, if a word is left.
 pub(super) fn server_option(
     loader: &mut Loader,
     tls: &mut ServerTls,
@@ -58,8 +58,8 @@ pub(super) fn server_option(
     built
 }
 
-/// Reads all options of a peer, behind what its section's lines before said. Those that are not
-/// about TLS are checked, and have no effect, as in HAProxy.
+/// Parses all options of a peer, after those of its section's earlier lines. As in HAProxy,
+/// options that do not concern TLS are checked and have no effect.
 pub(super) fn server_options(
     loader: &mut Loader,
     tls: &mut ServerTls,
@@ -89,13 +89,13 @@ pub(super) fn server_options(
     Ok(())
 }
 
-/// Whether an option is about the TLS of a connection without requests.
+/// Returns whether an option concerns the TLS of a connection without requests.
 fn is_tls(name: &str) -> bool {
     let known = server_tls::OPTIONS.iter().any(|row| row.name() == name);
     known && !OF_TRAFFIC.contains(&name)
 }
 
-/// Reads the options of a listener, behind what a `default-bind` said.
+/// Parses the options of a listener, after those of `default-bind`.
 pub(super) fn listener_options(
     loader: &mut Loader,
     tls: Option<Arc<BindTls>>,
@@ -113,7 +113,7 @@ pub(super) fn listener_options(
     }
 }
 
-/// An option that a listener of a proxy can have and this one cannot.
+/// Returns an option that is valid for a listener of a proxy and not for this one.
 fn foreign(listener: &Bind) -> Option<&'static str> {
     let said = [
         (listener.preface.proxy, "accept-proxy"),

@@ -1,4 +1,4 @@
-//! The keyword `use_backend`: rules that lead a stream to a backend.
+//! Keyword `use_backend`: rules that assign a stream to a backend.
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
@@ -6,7 +6,7 @@ use language::{Diagnostic, Word};
 use model::config::{Reference, SwitchRule, SwitchTarget};
 use model::rules::{Condition, Format, Usage};
 
-/// The rows of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[LineRow {
     places: places::FRONT_ONLY,
     syntax: "use_backend <backend> [{if | unless} <condition>]",
@@ -37,7 +37,7 @@ fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// A name, or a format that makes one for each request.
+/// Parses a name, or a format that yields one for each request.
 fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Diagnostic> {
     if !word.bytes.contains(&b'%') {
         return Ok(SwitchTarget::Static(reference(word)));

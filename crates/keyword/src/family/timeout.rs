@@ -9,7 +9,8 @@ use language::{Diagnostic, Span};
 use model::codes;
 use model::config::Timeouts;
 
-/// A bare number below this is told: the unit was probably forgotten.
+/// Number without a unit below which a warning is given, milliseconds: the unit was probably
+/// forgotten.
 const SUSPICIOUS_MS: u32 = 100;
 
 fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option<u32>> {
@@ -68,7 +69,7 @@ fn old_timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     timeout(loader, args)
 }
 
-/// The timeouts that HAProxy asks for: which of them a proxy lacks.
+/// Returns the missing timeouts of a proxy that HAProxy requires.
 pub(crate) fn missing(proxy: &model::config::Proxy) -> Vec<&'static str> {
     let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
     let timeouts = &proxy.timeouts;
@@ -88,7 +89,7 @@ pub(crate) fn missing(proxy: &model::config::Proxy) -> Vec<&'static str> {
     missing
 }
 
-/// Where a missing timeout is told.
+/// Returns the warning about missing timeouts.
 pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagnostic {
     let lines: Vec<String> = missing
         .iter()
@@ -107,7 +108,7 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
     ))
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "timeout client <timeout>" &["defaults", "frontend", "listen", "log-forward"], timeout,
         "timeout client 30s",

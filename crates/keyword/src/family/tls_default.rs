@@ -1,6 +1,6 @@
-//! TLS settings of `global`: checked for their form and kept. They take effect
-//! where a `bind` or `server` line says `ssl`; this reads no certificate and
-//! knows no cryptography.
+//! TLS settings of `global`: their syntax is checked and they are stored. They take effect on
+//! `bind` and `server` lines with `ssl`. This module reads no certificates and does no
+//! cryptography.
 
 use super::places::GLOBAL;
 use super::value::{on_off, one_of};
@@ -55,7 +55,7 @@ fn dh_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Tells that parameters of Diffie-Hellman have no use here.
+/// Warns that Diffie-Hellman parameters have no effect here.
 fn without_dh(args: &mut Args<'_>, word: &Word) {
     let message = format!(
         "'{}': finite-field Diffie-Hellman (DHE) is not supported",
@@ -79,8 +79,8 @@ fn bad(word: &Word, why: &str) -> Diagnostic {
     .label("invalid value")
 }
 
-/// Whether a text is a list as OpenSSL reads it: names and operators, joined by
-/// colons (commas and spaces mean the same).
+/// Returns whether a text is a list in OpenSSL's syntax: names and operators, joined by colons
+/// (commas and spaces mean the same).
 fn list_form(text: &str, operators: &str) -> bool {
     !text.is_empty()
         && text.split([':', ',', ' ']).all(|name| {
@@ -137,7 +137,7 @@ pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Diagnostic> {
     one_of(args, "a TLS version", &versions)
 }
 
-/// The version of `tlsv12` and its like.
+/// Returns the version named by a word such as `tlsv12`.
 pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
     VERSIONS
         .iter()
@@ -244,7 +244,7 @@ fn key_log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    /// Less is refused by every library.
+    /// TLS libraries refuse fewer bits.
     const DH_BITS_MIN: u32 = 1024;
     let least = if args.keyword == "tune.ssl.default-dh-param" {
         DH_BITS_MIN
@@ -277,10 +277,10 @@ fn lifetime(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// Where bases of certificates and keys may be said.
+/// Sections in which `crt-base` and `key-base` are valid.
 const BASES: &[&str] = &["crt-store", "global"];
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "ca-base <directory>" GLOBAL, directory, "ca-base /etc/ssl/certs",
         "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.";

@@ -20,19 +20,19 @@ use tls::certified::{keys_match, signing_key};
 use tls::pem::Contents;
 use tls::revocation::Revocations;
 
-/// Largest file of certificates, bytes.
+/// Maximum size of a certificate file, bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// What was read already: a hundred servers may name the same file.
+/// Files that were read already: a hundred servers may name the same file.
 #[derive(Debug, Default)]
 pub struct TlsFiles {
     authorities: HashMap<PathBuf, Arc<Authorities>>,
     revocations: HashMap<PathBuf, Arc<Revocations>>,
-    /// Whether the warning about an unsupported minimum version was reported.
+    /// The warning about an unsupported minimum version was reported.
     pub old_version_told: bool,
 }
 
-/// Why a file is of no use, in words.
+/// Returns the error for an unusable file.
 fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -> Diagnostic {
     let message = format!("'{}': unable to load '{}'", args.keyword, path.display());
     Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string())
@@ -46,7 +46,7 @@ fn reason(unreadable: Unreadable) -> String {
     }
 }
 
-/// The file of a word; relative ones count from `ca-base` or `crt-base`.
+/// Returns the path of a word; relative ones are based on `ca-base` or `crt-base`.
 fn based(loader: &Loader, word: &Word, base: Option<&PathBuf>) -> PathBuf {
     let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
     match base {
@@ -55,7 +55,7 @@ fn based(loader: &Loader, word: &Word, base: Option<&PathBuf>) -> PathBuf {
     }
 }
 
-/// `ca-file`, `ca-verify-file`: a file, a directory, or `@system-ca`.
+/// Loads `ca-file` or `ca-verify-file`: a file, a directory, or `@system-ca`.
 pub(crate) fn authorities(
     loader: &mut Loader,
     args: &Args<'_>,
@@ -122,7 +122,7 @@ fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
         .collect()
 }
 
-/// `crl-file`
+/// Loads `crl-file`.
 pub(crate) fn revocations(
     loader: &mut Loader,
     args: &Args<'_>,
@@ -146,8 +146,8 @@ pub(crate) fn revocations(
     Ok(Named { name, it })
 }
 
-/// A server's `crt`: a certificate with its chain, the key in the same file or
-/// beside it.
+/// Loads a server's `crt`: a certificate with its chain, and the key in the same file or next to
+/// it.
 pub(crate) fn client_certificate(
     loader: &mut Loader,
     args: &Args<'_>,
@@ -185,7 +185,7 @@ pub(crate) fn client_certificate(
         }
     };
     let key = signing_key(&key).map_err(|why| unusable(args, word, &path, why))?;
-    // rustls would look with webpki, which reads no certificate of version 1.
+    // The check by rustls uses webpki, which cannot parse version 1 certificates.
     match contents
         .certificates
         .first()

@@ -1,5 +1,5 @@
-//! Lists of names in OpenSSL's spelling on any line: translates them, and reports
-//! unsupported ones. It sets nothing.
+//! Lists of names in OpenSSL's spelling: translates them and reports unsupported ones. It sets
+//! nothing.
 
 use super::Args;
 use language::{Diagnostic, Word, suggest};
@@ -11,17 +11,17 @@ use tls::{groups, schemes};
 
 type Made<T> = Result<Listed<T>, Diagnostic>;
 
-/// What one kind of list is called and does with names that nobody knows.
+/// Properties of a kind of list.
 struct Kind<T> {
-    /// As HAProxy's own messages have it.
+    /// Name of the list in HAProxy's messages.
     what: &'static str,
-    /// Its entries, for messages.
+    /// Name of its entries in messages.
     entries: &'static str,
-    /// Whether an unknown name is ignored, as OpenSSL does for this kind of list.
+    /// Unknown names are ignored, as OpenSSL does for this kind of list.
     passes_unknown: bool,
-    /// The name of an entry.
+    /// Returns the name of an entry.
     name: fn(&T) -> String,
-    /// All names.
+    /// Returns all supported names.
     names: fn() -> Vec<&'static str>,
 }
 
@@ -60,8 +60,8 @@ const ALGORITHMS: Kind<SignatureScheme> = Kind {
     names: || schemes::names().collect(),
 };
 
-/// `PROFILE=SYSTEM`, which files of Fedora and related distributions contain: the ciphers
-/// of the system's policy. Such policies are not read; the safe ciphers are offered.
+/// Returns whether a list is `PROFILE=SYSTEM`, as in files of Fedora and related distributions:
+/// the ciphers of the system's policy. Such policies are not read; the safe ciphers are offered.
 pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
     let is = word.is("PROFILE=SYSTEM");
     if is {
@@ -75,7 +75,7 @@ pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
     is
 }
 
-/// Makes the list, or says why there is none.
+/// Returns the list, or the error if it is unusable.
 fn listed<T>(args: &mut Args<'_>, word: &Word, made: Translation<T>, kind: &Kind<T>) -> Made<T> {
     let text = word.text();
     if made.kept.is_empty() || (!kind.passes_unknown && !made.unknown.is_empty()) {
@@ -120,7 +120,7 @@ fn listed<T>(args: &mut Args<'_>, word: &Word, made: Translation<T>, kind: &Kind
     })
 }
 
-/// The first of some names, and how many more there are.
+/// Returns the first few names, and the number of further ones.
 fn few<T: AsRef<str>>(names: &[T]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
@@ -130,12 +130,12 @@ fn few<T: AsRef<str>>(names: &[T]) -> String {
     }
 }
 
-/// `ciphers`
+/// Translates `ciphers`.
 pub(crate) fn ciphers(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
     listed(args, word, suites::ciphers(&word.text()), &CIPHERS)
 }
 
-/// `ciphersuites`
+/// Translates `ciphersuites`.
 pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
     let made = suites::ciphersuites(&word.text());
     listed(args, word, made, &CIPHERSUITES)
@@ -161,13 +161,13 @@ fn plain<T: Copy + PartialEq>(
     made
 }
 
-/// `curves`
+/// Translates `curves`.
 pub(crate) fn curves(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
     let made = plain(&word.text(), groups::by_name);
     listed(args, word, made, &CURVES)
 }
 
-/// `ecdhe`: one curve.
+/// Translates `ecdhe`, a single curve.
 pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
     let mut made = Translation::new();
     match groups::by_name(&word.text()) {
@@ -178,7 +178,7 @@ pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
     listed(args, word, made, &CURVE)
 }
 
-/// `sigalgs`, `client-sigalgs`
+/// Translates `sigalgs` and `client-sigalgs`.
 pub(crate) fn sigalgs(args: &mut Args<'_>, word: &Word) -> Made<SignatureScheme> {
     let made = plain(&word.text(), schemes::by_name);
     listed(args, word, made, &ALGORITHMS)

@@ -1,5 +1,5 @@
-//! Words about TLS that mean the same on every kind of line: versions, lists of
-//! names, protocols of ALPN. It says nothing of which line may have them.
+//! TLS options with the same meaning on every kind of line: versions, lists of names, ALPN
+//! protocols. The callers decide which line accepts them.
 
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
@@ -9,8 +9,8 @@ use model::codes;
 use tls::versions::{self, Remark};
 use tls::{TlsSide, TlsVersions};
 
-/// Sets what a word says of versions: `ssl-min-ver`, `no-tlsv10`, `force-tlsv12`.
-/// The word is the keyword of `args`.
+/// Applies a version option: `ssl-min-ver`, `no-tlsv10`, `force-tlsv12`. The option is the keyword
+/// of `args`.
 pub(crate) fn version(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
     let versions = &mut side.versions;
     if let Some(version) = args.keyword.strip_prefix("no-").and_then(version_named) {
@@ -29,14 +29,14 @@ pub(crate) fn version(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Sets what a word says of ciphers and the like: `ciphers`, `ciphersuites`,
-/// `curves`, `ecdhe`, `sigalgs`, `client-sigalgs`.
+/// Applies a list option: `ciphers`, `ciphersuites`, `curves`, `ecdhe`, `sigalgs`,
+/// `client-sigalgs`.
 pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
     let word = args.required("a list of names joined by colons")?;
     set_list(side, args.keyword, args, word)
 }
 
-/// The same for a word that was taken; `what` is the keyword of a line.
+/// Applies a list option whose word was consumed already. `what` is the keyword of a line.
 pub(crate) fn set_list(side: &mut TlsSide, what: &str, args: &mut Args<'_>, word: &Word) -> Built {
     if tls_list::is_system_policy(args, word) {
         return Ok(());
@@ -47,7 +47,7 @@ pub(crate) fn set_list(side: &mut TlsSide, what: &str, args: &mut Args<'_>, word
         "curves" => side.curves = Some(tls_list::curves(args, word)?),
         "ecdhe" => {
             let curve = tls_list::ecdhe(args, word)?;
-            // Where both are given, `curves` says more.
+            // If both are given, `curves` takes precedence.
             side.curves.get_or_insert(curve);
         }
         "sigalgs" => side.sigalgs = Some(tls_list::sigalgs(args, word)?),
@@ -56,9 +56,9 @@ pub(crate) fn set_list(side: &mut TlsSide, what: &str, args: &mut Args<'_>, word
     Ok(())
 }
 
-/// The protocols of `alpn`, joined by commas.
+/// Parses the protocols of `alpn`, joined by commas.
 pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
-    /// A name's length is one byte.
+    /// Maximum length of a name: its length field has one byte.
     const NAME_MAX: usize = 255;
     let word = args.required("a comma-separated list of protocols")?;
     let names = word.bytes.split(|b| *b == b',').filter(|n| !n.is_empty());
@@ -74,8 +74,8 @@ fn too_long(args: &Args<'_>, word: &Word) -> Diagnostic {
     Diagnostic::error(&codes::BAD_VALUE, word.span, message).label("at most 255 bytes each")
 }
 
-/// Tells what has no effect of the versions of a line that speaks TLS; `what`
-/// names it. An old lowest version is told once a file.
+/// Warns of version options without effect on a line with TLS. `what` names the line. An old
+/// minimum version is reported once per file.
 pub(crate) fn tell_versions(
     loader: &mut Loader,
     span: Span,

@@ -1,5 +1,5 @@
-//! `tune.*`: sizes and limits of the data plane that few people should touch.
-//! Those of TLS stand in [`super::tls_default`].
+//! Keywords `tune.*`: sizes and limits of the data plane that rarely need a change. Those of TLS
+//! are in [`super::tls_default`].
 
 use super::places::GLOBAL;
 use super::value::one_of;
@@ -9,11 +9,11 @@ use language::Diagnostic;
 use model::codes;
 use model::config::Tune;
 
-/// The smallest buffer in which a request's head has room, bytes.
+/// Minimum size of a buffer, so that it holds a request's head, bytes.
 const BUFSIZE_MIN: u64 = 1024;
-/// The most of a cookie that can be captured, bytes.
+/// Maximum number of bytes of a cookie that can be captured.
 const COOKIE_CAPTURE_MAX: u32 = 65_535;
-/// The largest buffer: a connection may need two of them, bytes.
+/// Maximum size of a buffer, bytes: a connection may need two of them.
 const BUFSIZE_MAX: u64 = 16 << 20;
 
 fn buffer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -98,7 +98,7 @@ fn variables_field<'t>(tune: &'t mut Tune, keyword: &str) -> Option<&'t mut Opti
     })
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "tune.bufsize <bytes>" GLOBAL, buffer, "tune.bufsize 32768",
         "Size of a buffer, which limits request and response headers. The default is 16384. A larger buffer allows \

@@ -1,12 +1,12 @@
-//! `tune.h2.*`: what HTTP/2 connections announce and bear. Those of `fe` are
-//! clients' connections, those of `be` go to servers.
+//! Keywords `tune.h2.*`: limits that HTTP/2 connections announce and tolerate. Those with `fe`
+//! apply to connections of clients, those with `be` to servers.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use mux::Http2;
 
-/// A connection has a bound even where the file disables it.
+/// Maximum number of streams: a connection has a limit even if the file disables it.
 const STREAMS_MAX: u32 = 65_536;
 const WINDOW_MAX: u32 = i32::MAX as u32;
 
@@ -46,7 +46,7 @@ fn set(http2: &mut Http2, what: &str, number: u32) {
     }
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "tune.h2.header-table-size <bytes>" GLOBAL, number, "tune.h2.header-table-size 8192",
         "Size of the dynamic header table (HPACK) that each HTTP/2 peer may use, 4096 to 65536. The default is 4096. A \

@@ -1,6 +1,5 @@
-//! The section `userlist`: users, their passwords and groups, for `http_auth` and
-//! `http_auth_group`. A list may stand below what names it, so names are found
-//! when the whole file is known.
+//! Section `userlist`: users, their passwords and groups, for `http_auth` and `http_auth_group`. A
+//! list may follow the line that names it, so names are resolved when the whole file is known.
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
@@ -15,39 +14,40 @@ use model::users::Hash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// In `global` the same words say as whom the process runs.
+/// Sections in which the keywords are valid. In `global` they set the user and group of the
+/// process.
 const PLACES: &[&str] = &["global", "userlist"];
 
-/// A name in a line, and where it stands.
+/// Name in a line, and its position.
 type Named = (Box<str>, Span);
 
 #[derive(Debug, Default)]
 struct Draft {
     name: Box<str>,
-    /// Groups, and the users that their lines name.
+    /// Groups, with the users named in their lines.
     groups: Vec<(Named, Vec<Named>)>,
-    /// Users, and the groups that their lines name.
+    /// Users, with the groups named in their lines.
     users: Vec<(Named, Password, Vec<Named>)>,
-    /// Another list of the file has its name: it counts for nothing.
+    /// An earlier list has the same name, so this one is ignored.
     ignored: bool,
 }
 
-/// The lists of a file while it is loaded.
+/// Lists of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Userlists {
     drafts: Vec<Draft>,
-    /// All of them, once the whole file is known.
+    /// All lists, once the whole file is known.
     finished: BTreeMap<Box<str>, Arc<Userlist>>,
 }
 
 impl Userlists {
-    /// What other parts may know of them, by name.
+    /// Returns the exported data of each list, by name.
     pub(crate) fn accounts(&self) -> impl Iterator<Item = (&str, Accounts)> {
         let lists = self.finished.iter();
         lists.map(|(name, list)| (&**name, accounts(list)))
     }
 
-    /// Begins a list at the first line of its section.
+    /// Creates a list from the first line of its section.
     pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
             return Err(Diagnostic::error(
@@ -79,7 +79,7 @@ impl Userlists {
     }
 }
 
-/// A list as other parts know it.
+/// Returns the exported data of a list.
 fn accounts(list: &Userlist) -> Accounts {
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     let names = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
@@ -107,7 +107,7 @@ fn draft(loader: &mut Loader) -> &mut Draft {
     &mut drafts[last]
 }
 
-/// Names between commas.
+/// Splits names at commas.
 fn names(word: &Word) -> Vec<Named> {
     let text = word.text();
     let names = text.split(',').filter(|name| !name.is_empty());
@@ -172,7 +172,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 args.next();
             }
             "insecure-password" => {
-                // HAProxy takes the line without one, too.
+                // HAProxy also accepts the line without a password.
                 let text = args.next();
                 if text.is_none_or(|text| text.bytes.is_empty()) {
                     let told = format!("user '{}' has an empty password", name.text());
@@ -220,8 +220,8 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The hash that a word is. One of a kind that is not verified is told, for its
-/// user never comes in; so it is with HAProxy where crypt(3) does not know it.
+/// Parses a password hash. An unsupported kind of hash is reported, since its user can never sign
+/// in; so it is in HAProxy if crypt(3) does not support it.
 fn hashed(args: &mut Args<'_>, word: &Word) -> Password {
     match Hash::read(&word.bytes) {
         Some(hash) => Password::Hashed(Arc::new(hash)),
@@ -241,7 +241,7 @@ fn hashed(args: &mut Args<'_>, word: &Word) -> Password {
 }
 
 impl Loader {
-    /// Makes the lists of the file, and gives them to who names them.
+    /// Completes the lists of the file, and resolves the references to them.
     pub(crate) fn finish_userlists(&mut self) {
         let all = std::mem::take(&mut self.userlists);
         let mut lists: BTreeMap<Box<str>, Arc<Userlist>> = BTreeMap::new();
@@ -251,7 +251,7 @@ impl Loader {
         }
         for used in std::mem::take(&mut self.userlist_uses.lists) {
             if let Some(list) = lists.get(&used.name) {
-                // A place is filled once.
+                // Each reference is resolved once.
                 let _ = used.slot.set(Arc::clone(list));
                 continue;
             }
@@ -345,7 +345,7 @@ fn either(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = &[
     LineRow {
         places: PLACES,

@@ -1,11 +1,11 @@
-//! Values that keywords of several families take: one of some words, `on` or `off`, a
-//! limit. It sets nothing.
+//! Values used by keywords of several families: one of several words, `on` or `off`, a limit. The
+//! module sets nothing.
 
 use super::{Args, Built};
 use language::{Diagnostic, Word, suggest};
 use model::codes;
 
-/// Refuses a word that is none of those which the keyword accepts.
+/// Returns the error for a word that the keyword does not accept.
 pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diagnostic {
     let (keyword, text) = (args.keyword, word.text());
     let message = format!("'{keyword}': unknown argument '{text}'");
@@ -14,7 +14,8 @@ pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diag
         .did_you_mean(word.span, suggest::nearest(&text, choices.iter().copied()))
 }
 
-/// Takes one of some words, each with its value. `what` names them where none is left.
+/// Parses one of several words, each with its value. `what` names them in the error if no word is
+/// left.
 pub(super) fn one_of<T: Copy>(
     args: &mut Args<'_>,
     what: &str,
@@ -28,18 +29,18 @@ pub(super) fn one_of<T: Copy>(
     })
 }
 
-/// Takes `on` or `off`.
+/// Parses `on` or `off`.
 pub(super) fn on_off(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     one_of(args, "on or off", &[("off", false), ("on", true)])
 }
 
-/// `log-proto`: whether the length of each message is sent before it.
+/// Parses `log-proto`. True: the length of each message is sent before it.
 pub(super) fn octets_counted(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     let framings = [("legacy", false), ("octet-count", true)];
     one_of(args, "legacy or octet-count", &framings)
 }
 
-/// Takes a limit; 0 is none.
+/// Parses a limit; 0 means none.
 pub(super) fn limit(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
     let number = args.count(what, 0..=i32::MAX as u32)?;
     Ok((number > 0).then_some(number))

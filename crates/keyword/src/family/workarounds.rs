@@ -1,5 +1,5 @@
-//! Getting along with old peers, and hardening against odd clients: switches of
-//! `global` that change what is refused, announced or said.
+//! Compatibility with old peers, and hardening against unusual clients: switches of `global` that
+//! change what is refused, announced or reported.
 
 use super::places::GLOBAL;
 use super::value::on_off;
@@ -26,7 +26,7 @@ fn hardening(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "h1-accept-payload-with-any-method" GLOBAL, switch, "h1-accept-payload-with-any-method",
         "Accepts a body on GET, HEAD and DELETE requests of HTTP/1.0. Otherwise they are refused with 413, because \

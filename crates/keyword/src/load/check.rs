@@ -1,5 +1,5 @@
-//! Checks of the whole file: what is missing, what cannot be reached, what has
-//! no effect. They only tell; nothing is changed.
+//! Checks of the whole file: missing settings, unreachable rules, settings without effect. They
+//! only report; nothing is changed.
 
 use super::{Loader, codes};
 use crate::family::timeout;
@@ -9,8 +9,8 @@ use model::rules::TcpRule;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Options of HTTP that HAProxy warns about in `mode tcp`, and whether they
-/// are of the side of clients, of servers, or both.
+/// HTTP options that HAProxy warns about in `mode tcp`, and whether they concern clients, servers,
+/// or both.
 const HTTP_OPTIONS: &[(ProxyOption, &str, bool, bool)] = &[
     (
         ProxyOption::AcceptInvalidHttpRequest,
@@ -58,7 +58,7 @@ const HTTP_OPTIONS: &[(ProxyOption, &str, bool, bool)] = &[
     ),
 ];
 
-/// The status of a request for which there is no server.
+/// Status of the response to a request without a server.
 const UNAVAILABLE: u16 = 503;
 
 impl Loader {
@@ -94,7 +94,7 @@ impl Loader {
         self.tell_all(told);
     }
 
-    /// Checks what listens: the same address twice, addresses of other hosts.
+    /// Checks listeners for duplicate addresses and addresses of other hosts.
     pub(super) fn check_listeners(&mut self) {
         let mut told = Vec::new();
         let mut first: HashMap<(&BindAddress, Option<&str>), Span> = HashMap::new();
@@ -119,10 +119,10 @@ impl Loader {
                         told.push(bound_twice(bind, *entry.get()));
                     }
                 }
-                // An address that comes and goes is not missed.
+                // A floating address is not reported as missing.
                 let foreign_ip = foreign_address(bind, own.as_deref());
                 if let Some(ip) = foreign_ip.filter(|ip| !self.config.is_virtual(*ip)) {
-                    // A range of ports is one address.
+                    // A range of ports counts as one address.
                     if foreign.last() != Some(&(bind.span, ip)) {
                         foreign.push((bind.span, ip));
                     }
@@ -140,7 +140,7 @@ impl Loader {
 
 fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let reference = proxy.default_backend.as_ref()?;
-    // One that leads nowhere was told.
+    // A reference to an unknown backend was reported already.
     reference.index?;
     if proxy.kind != ProxyKind::Listen || proxy.servers.is_empty() {
         return None;
@@ -153,7 +153,7 @@ fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     )
 }
 
-/// `elsewhere`: its `bind` lines are for other nodes.
+/// Warns of a frontend without `bind`. `elsewhere`: its `bind` lines apply to other nodes.
 fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     (proxy.kind.is_frontend() && proxy.binds.is_empty()).then(|| {
         let what = format!("{} '{}' has no 'bind'", proxy.kind.name(), proxy.name);
@@ -170,8 +170,8 @@ fn no_bind(proxy: &Proxy, elsewhere: bool) -> Option<Diagnostic> {
     })
 }
 
-/// A backend that can only answer 503. One that answers by its rules or with a
-/// page of its own (of maintenance, say) or shows statistics needs no server.
+/// Warns of a backend that can answer only 503. A backend that answers by its rules or with its
+/// own error page (for maintenance, say) or shows statistics needs no server.
 fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let answers = proxy.stats.is_some()
         || !proxy.http_request.is_empty()
@@ -199,7 +199,7 @@ fn no_timeouts(proxy: &Proxy) -> Option<Diagnostic> {
     (!missing.is_empty()).then(|| timeout::missing_warning(proxy.span, &what, &missing))
 }
 
-/// `use_backend` rules, and the `default_backend`, behind one that always holds.
+/// Warns of `use_backend` rules and a `default_backend` after a rule that always applies.
 fn unreachable_switches(proxy: &Proxy) -> Vec<Diagnostic> {
     let always = proxy
         .use_backend
@@ -224,7 +224,7 @@ fn unreachable_switches(proxy: &Proxy) -> Vec<Diagnostic> {
                 "this rule has no condition, so it applies to everything",
             )
     };
-    // With a dynamic name that is not found the default does count.
+    // If a dynamic name is not found, the default applies.
     let dynamic = matches!(
         rules[always].target,
         model::config::SwitchTarget::Dynamic(_)

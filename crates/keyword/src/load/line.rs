@@ -1,6 +1,5 @@
-//! One line: its keyword is found, its place checked, its row asked to build
-//! it. What cannot be built is told here: unknown, not supported, or standing
-//! in the wrong section.
+//! Processing of one line: finds its keyword, checks its section, and lets its row build it.
+//! Unknown, unsupported and misplaced keywords are reported here.
 
 use super::{Loader, Section, codes, side};
 use crate::family::{Args, LineRow, registry};
@@ -10,7 +9,7 @@ use language::keyword::Found;
 use language::{Diagnostic, Line};
 use model::known::{self, instead};
 
-/// Options that HAProxy has no `no` for, though they begin with `option`.
+/// Keywords that begin with `option` but accept no `no` in HAProxy.
 const NOT_NEGATABLE: &[&str] = &[
     "option external-check",
     "option forwardfor",
@@ -30,7 +29,8 @@ const NOT_NEGATABLE: &[&str] = &[
     "option tcplog",
 ];
 
-/// Lines after which nobody has to be told that a backend has no servers.
+/// Lines that make a backend useful without servers, so that the warning about missing servers is
+/// omitted.
 const OCCUPATIONS: &[&str] = &[
     "dispatch",
     "http-error",
@@ -41,7 +41,7 @@ const OCCUPATIONS: &[&str] = &[
     "use-fcgi-app",
 ];
 
-/// What may be negated besides options.
+/// Keywords that accept `no`, besides options.
 const NEGATABLE: &[&str] = &[
     "busy-polling",
     "insecure-fork-wanted",
@@ -53,18 +53,19 @@ const NEGATABLE: &[&str] = &[
     "strict-limits",
 ];
 
-/// Whether `no` and `default` may stand before a keyword.
+/// Returns whether `no` and `default` may precede a keyword.
 fn negatable(name: &str) -> bool {
     NEGATABLE.contains(&name) || (name.starts_with("option ") && !NOT_NEGATABLE.contains(&name))
 }
 
-/// Whether HAProxy knows a keyword in a section that is not built here.
+/// Returns whether a keyword is valid in this section in HAProxy but not supported here.
 fn known_in(name: &str, place: &str) -> bool {
     let mut groups = known::all().iter();
     groups.any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
 }
 
-/// The keyword of other sections that a word spells with other dashes.
+/// Returns a keyword of other sections that differs from a word only in its dashes, and these
+/// sections.
 fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
     let dashed = text.replace('_', "-");
     let rows = registry().lines.documented();
@@ -74,7 +75,8 @@ fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
     Some((row.name, row.places.to_vec()))
 }
 
-/// A character of a word that looks like another one or like none.
+/// Returns a character of a word that looks like another one or is invisible, with its
+/// description.
 fn lookalike(text: &str) -> Option<(char, &'static str)> {
     let invisible = text.chars().find_map(|char| {
         let what = match char {
@@ -105,7 +107,7 @@ fn lookalike(text: &str) -> Option<(char, &'static str)> {
 }
 
 impl Loader {
-    /// Takes a line of a section in.
+    /// Processes a line of a section.
     pub(super) fn line(&mut self, line: &Line) {
         let Some(place) = self.section.place() else {
             return;
@@ -118,9 +120,10 @@ impl Loader {
         }
     }
 
-    /// Reports characters that are taken for others, outside of quotes.
+    /// Reports misleading characters outside of quotes.
     fn lookalikes(&mut self, line: &Line) {
-        // With one in the first word the line has no keyword, which is reported as such.
+        // A misleading character in the first word makes the keyword unknown, which is reported as
+        // such.
         for word in line.words.iter().skip(1) {
             if word.bytes.is_ascii() {
                 continue;
@@ -149,7 +152,7 @@ impl Loader {
         }
     }
 
-    /// Finds its keyword.
+    /// Finds the keyword of a line and builds it.
     fn keyword_line(&mut self, line: &Line, place: &'static str) {
         let first = &line.words[0];
         let skip = usize::from(matches!(first.str(), "no" | "default"));
@@ -165,7 +168,7 @@ impl Loader {
                 Found::NotBuilt(name, ..) => name,
                 Found::Unknown => "",
             };
-            // The section's first line was told already.
+            // The section's first line was reported already.
             if !known_in(name, place) {
                 self.unknown(line, skip, place);
             }
@@ -192,7 +195,7 @@ impl Loader {
         }
     }
 
-    /// Lets a row build its line.
+    /// Lets the row of a keyword build its line.
     fn build(&mut self, line: &Line, skip: usize, words: usize, row: &'static LineRow) {
         let name = row.name();
         if skip > 0 && !negatable(name) {
@@ -302,7 +305,7 @@ impl Loader {
             self.refused
                 .note(self.section, name.split(' ').next().unwrap_or(&name));
             if is_section {
-                // What follows belongs to the section that was meant.
+                // The following lines belong to the section that was meant.
                 self.end_section();
                 self.section = Section::Refused;
             }

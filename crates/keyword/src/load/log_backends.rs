@@ -1,5 +1,4 @@
-//! The end of loading, for backends in `mode log` and the lines of `log` that name
-//! them.
+//! End of loading for backends in `mode log` and the `log` lines that refer to them.
 
 use super::{Loader, codes};
 use language::Diagnostic;
@@ -10,13 +9,13 @@ use model::config::{
 use model::rules::action_codes;
 use std::sync::Arc;
 
-/// Longest message to a server over TCP, and bytes of messages that wait for it.
+/// Maximum length of a message to a TCP server, and buffer size per server, bytes.
 const LINE_MAX: usize = 65_535;
 const WAITING_BYTES: usize = 1 << 20;
 
 impl Loader {
-    /// Finds out where the servers of all backends in `mode log` are, and whether
-    /// what names a backend names one of these.
+    /// Resolves the servers of all backends in `mode log`, and checks that `log` lines refer to
+    /// such backends.
     pub(super) fn finish_log_backends(&mut self) {
         let mut told = Vec::new();
         for proxy in &mut self.config.proxies {
@@ -42,7 +41,7 @@ impl Loader {
                 told.push(no_backend(target, name, found));
             }
         }
-        // A line of `global` stands in many proxies, and is told once.
+        // A line of `global` applies to many proxies, and is reported once.
         told.dedup_by(|a, b| a.message == b.message);
         self.tell_all(told);
     }
@@ -64,7 +63,7 @@ fn no_backend(target: &LogTarget, name: &str, found: Option<&Proxy>) -> Diagnost
         .help(help)
 }
 
-/// What only `mode log` takes, in another one.
+/// Reports settings that are valid only in `mode log`.
 fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
     let only_here = match &proxy.balance {
         _ if proxy.balance_sticky => Some("sticky"),
@@ -127,7 +126,7 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Diagnostic> {
     })
 }
 
-/// Where the messages for a server go.
+/// Returns the address for the messages to a server.
 fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Diagnostic> {
     let ServerAddress::Inet(to) = server.address else {
         let told = format!(

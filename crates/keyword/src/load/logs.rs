@@ -1,5 +1,5 @@
-//! The end of loading, for logs: formats that do not fit the mode of their
-//! proxy, and formats without a target.
+//! End of loading for logs: formats that do not fit the mode of their proxy, and formats without a
+//! target.
 
 use super::{Loader, codes};
 use language::{Diagnostic, suggest};
@@ -8,7 +8,7 @@ use model::rules::{BuiltIn, action_codes, built_in};
 use std::sync::Arc;
 
 impl Loader {
-    /// Gives the targets the profiles that they name.
+    /// Resolves the log profiles of targets.
     pub(super) fn find_log_profiles(&mut self) {
         let profiles: Vec<Arc<LogProfile>> = std::mem::take(&mut self.sections.log_profiles)
             .into_iter()
@@ -59,7 +59,7 @@ impl Loader {
     }
 }
 
-/// A profile of a proxy for connections has nothing that only requests have.
+/// Reports a log profile of a TCP proxy that uses data of requests.
 fn check_profiles(proxy: &Proxy) -> Option<Diagnostic> {
     if proxy.mode != Mode::Tcp {
         return None;

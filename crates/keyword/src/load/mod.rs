@@ -1,9 +1,9 @@
-//! From files to a [`Config`]: reads lines, finds each line's keyword in the
-//! registry, lets its row build it into the draft, and at the end checks and
-//! resolves the whole. Every mistake is reported, not only the first.
+//! Builds a [`Config`] from files: reads lines, finds each line's keyword in the registry, lets
+//! its row build it into the draft, and finally checks and resolves the whole. All errors are
+//! reported, not only the first.
 //!
-//! The loader may read files and resolve names (it runs with the rights of the
-//! start); it opens no listener and changes nothing outside of itself.
+//! The loader may read files and resolve names, since it runs with the initial privileges. It
+//! opens no listener and changes nothing outside of itself.
 
 mod check;
 mod line;
@@ -39,26 +39,26 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What came out.
+/// Result of a load.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration; None when there were errors.
+    /// Configuration; None: there were errors.
     pub config: Option<Config>,
-    /// `quiet` was read, with errors or without.
+    /// The file contains `quiet`, regardless of errors.
     pub quiet: bool,
-    /// The files.
+    /// Source files.
     pub sources: SourceMap,
-    /// What there is to tell.
+    /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// What was loaded and what was asked of the outside, so that it can be done
-    /// again elsewhere.
+    /// Recording of the files and of all queries to the environment, so that the load can be
+    /// replayed elsewhere.
     pub recording: Recording,
-    /// What is to be noticed when it changes, with errors or without.
+    /// Files and addresses to watch for changes, regardless of errors.
     pub watched: Watched,
 }
 
 impl Loaded {
-    /// What came out of a load in which the proxy was a part.
+    /// Extracts the proxy's result from a load of several parts.
     pub fn of(mut loaded: configuration::Loaded) -> Loaded {
         let BuiltSections {
             mut config,
@@ -82,14 +82,14 @@ impl Loaded {
         }
     }
 
-    /// The warnings for which `zero-warning` refuses a file.
+    /// Returns the number of warnings for which `zero-warning` refuses a file.
     pub fn refusing_warnings(&self) -> usize {
         refusing_warnings(&self.diagnostics)
     }
 }
 
-/// The warnings that HAProxy gives as well: under `zero-warning` a file that it
-/// accepts must not be refused for what only we tell.
+/// Counts the warnings that HAProxy gives as well: `zero-warning` must not refuse a file that
+/// HAProxy accepts.
 fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
     let own = |id: &str| OWN_WARNINGS.contains(&id);
     let warnings = diagnostics
@@ -98,7 +98,7 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
     warnings.filter(|d| !own(d.code.id)).count()
 }
 
-/// The codes of warnings that HAProxy does not have.
+/// Codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0005", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111",
     "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0125", "W0126", "W0127", "W0301",
@@ -107,18 +107,16 @@ const OWN_WARNINGS: &[&str] = &[
     "W0862", "W1060",
 ];
 
-/// What of a configuration may change by itself.
+/// Files that are watched for changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watched {
-    /// What `watch` says.
+    /// Setting of `watch`.
     pub wish: Option<Watch>,
-    /// Files that tell how an earlier process ended: their change is no change
-    /// of the configuration.
+    /// State files of an earlier process: their change is no change of the configuration.
     pub states: BTreeSet<PathBuf>,
 }
 
-/// Loads files that were read already, in their order, as one configuration of the
-/// proxy alone.
+/// Loads files that were read already, in order, as a configuration of the proxy alone.
 pub fn load(
     files: Vec<(String, Vec<u8>)>,
     environment: Environment,
@@ -134,16 +132,15 @@ pub fn load(
     Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }
 
-/// Loads again what was loaded elsewhere or before: the same configuration and
-/// the same diagnostics. Nothing is asked of the system; a question that the
-/// recording does not answer is an error.
+/// Repeats an earlier load: the result is the same configuration with the same diagnostics. The
+/// system is not queried; a query without an answer in the recording is an error.
 pub fn replay(recording: Recording) -> Loaded {
     Loaded::of(configuration::replay(&[&PART], recording))
 }
 
-/// What a load reports, for operators who ask later (`show startup-logs`).
+/// Returns the diagnostics as text, for `show startup-logs`.
 fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
-    /// Most bytes of it: a file may have a warning a line.
+    /// Maximum length of the text, bytes: a file may have a warning per line.
     const BYTES_MAX: usize = 256 << 10;
     let executable = std::env::current_exe().unwrap_or_default();
     let form = HaproxyForm {
@@ -160,10 +157,10 @@ fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
     text.into()
 }
 
-/// The proxy alone, with its keywords.
+/// Parts of a load with the proxy alone.
 pub static PART: Part = part(|| crate::family::registry().documented());
 
-/// The proxy, as a part of a configuration.
+/// Returns the proxy part of a configuration.
 pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
     Part {
         name: "proxy",
@@ -183,21 +180,21 @@ pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
     }
 }
 
-/// What others may refer to.
+/// Export kind of backends, to which other parts may refer.
 const BACKEND: Kind = Kind {
     name: "backend",
     unknown: &codes::UNKNOWN_BACKEND,
     label: "not the name of a `backend` or `listen`",
 };
 
-/// Users, whom other parts may sign in.
+/// Export kind of userlists, whose users other parts may sign in.
 const USERLIST: Kind = Kind {
     name: Accounts::KIND,
     unknown: &codes::UNKNOWN_USERLIST,
     label: "no userlist has this name",
 };
 
-/// What the sections of the proxy come to.
+/// Builder of the proxy's sections.
 #[derive(Debug, Default)]
 struct BuiltSections {
     config: Config,
@@ -235,13 +232,13 @@ impl configuration::Draft for Loader {
         let proxies = self.draft.config.proxies.iter();
         let all = proxies.flat_map(|proxy| {
             let binds = proxy.binds.iter().filter_map(|bind| match bind.address {
-                // A transparent listener may have the address of any machine.
+                // A transparent listener may use the address of any machine.
                 BindAddress::Inet(address) if !bind.transparent => {
                     NamedAddress::of_node(address.ip(), format!("`bind` of '{}'", proxy.name))
                 }
                 _ => None,
             });
-            // What a name resolves to may change with the next lease.
+            // The address of a name may change with the next DHCP lease.
             let literal = proxy.servers.iter().filter(|server| server.host.is_none());
             let servers = literal.filter_map(|server| {
                 let address = match server.address {
@@ -267,7 +264,7 @@ impl configuration::Draft for Loader {
             loader.check_cache_names();
             loader.finish();
         });
-        // Only a replay knows it: the console is built behind the proxy.
+        // The value is known only in a replay, because the console is built after the proxy.
         let console = { exchange.all(ConsoleAddress::KIND) }.find_map(Export::value);
         let pages = self.draft.config.proxies.iter_mut();
         for page in pages.filter_map(|proxy| proxy.stats.as_mut()) {
@@ -290,14 +287,14 @@ impl configuration::Draft for Loader {
 }
 
 impl Loader {
-    /// Does something that works on the context of a load.
+    /// Runs a function with the context of the load.
     fn within(&mut self, context: &mut Context, does: impl FnOnce(&mut Self)) {
         std::mem::swap(&mut self.context, context);
         does(self);
         std::mem::swap(&mut self.context, context);
     }
 
-    /// Takes in what sections of other parts define.
+    /// Imports the definitions of other parts.
     fn import<'e>(&mut self, imports: impl Iterator<Item = &'e Export>) {
         for import in imports {
             match import.value() {

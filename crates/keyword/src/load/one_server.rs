@@ -1,6 +1,5 @@
-//! One server, built from words that did not stand in a file: what an operator adds
-//! at run time. The configuration that it becomes part of answers what its options
-//! ask; nothing is asked of the environment.
+//! Builds one server from the words of an operator at run time instead of a file. Queries of its
+//! options are answered by the current configuration and never by the environment.
 
 use super::{Loader, Section};
 use crate::family::{Args, server};
@@ -10,20 +9,20 @@ use language::{Environment, Line, Severity, Span, Word};
 use model::config::{Config, ProxyIndex, ProxyKind, Server, ServerOptions};
 use std::sync::Arc;
 
-/// What the words are called where a place in a file would stand.
+/// File name shown in diagnostics about the words.
 const FILE: &str = "CLI";
 
-/// Builds a server of these words, its name first.
+/// Builds a server from these words, which begin with its name.
 ///
 /// # Errors
 ///
-/// What is wrong with the words, a line each.
+/// Errors in the words, one per line.
 pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result<Server, String> {
     let mut loader = loader(config);
     let mut draft = config.proxy(backend).clone();
     draft.servers.clear();
     draft.use_server.clear();
-    // In maintenance, unless `enabled` says otherwise.
+    // The server starts in maintenance, unless `enabled` is given.
     draft.default_server = ServerOptions {
         disabled: true,
         ..ServerOptions::default()
@@ -41,7 +40,7 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
     if let Err(diagnostic) = server::added(&mut loader, &mut args) {
         loader.tell(diagnostic);
     }
-    // What it tracks is found among servers that this draft does not have.
+    // The tracked server is not part of this draft.
     let mut built = loader.config.proxies[0].servers.pop();
     let track = built.as_mut().and_then(|one| one.options.track.take());
     loader.config.proxies[0].servers.extend(built);
@@ -53,15 +52,15 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
     }
     let built = loader.config.proxies[0].servers.pop();
     let mut built = built.ok_or_else(|| told(&loader))?;
-    // `finish_servers` numbers what it sees, which is this one alone.
+    // `finish_servers` numbers the servers of the draft, which is this one only.
     built.id = id(&line, built.id);
     built.options.track = track;
-    // Checks do not follow the traffic: they speak TLS with `check-ssl` alone.
+    // Checks use TLS only with `check-ssl`, regardless of the traffic.
     built.options.tls.check_ssl.get_or_insert(false);
     Ok(built)
 }
 
-/// A loader of a line that becomes part of a configuration, or is used beside it.
+/// Returns a loader for a line that is added to a configuration, or is used beside it.
 pub(super) fn loader(config: &Config) -> Loader {
     let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
     loader.context.outside = Outside::recorded(Answers::default());
@@ -70,7 +69,7 @@ pub(super) fn loader(config: &Config) -> Loader {
     loader
 }
 
-/// The id that the words give; 0 where they give none.
+/// Returns the ID in the words; 0: none is given.
 fn id(line: &Line, numbered: u32) -> u32 {
     let given = line.words.iter().any(|word| word.is("id"));
     if given { numbered } else { 0 }
@@ -111,7 +110,7 @@ pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Li
     }
 }
 
-/// What is wrong, in the words of the diagnostics.
+/// Returns the diagnostics as text.
 pub(super) fn told(loader: &Loader) -> String {
     let errors = loader
         .context

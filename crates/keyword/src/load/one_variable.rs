@@ -1,5 +1,5 @@
-//! One variable of the process, set by an operator (`set var`): built and evaluated
-//! as a `set-var` line of `global` is.
+//! Sets a process variable for an operator (`set var`): it is built and evaluated like a `set-var`
+//! line of `global`.
 
 use super::{Section, one_server};
 use crate::family::Args;
@@ -7,12 +7,12 @@ use model::config::Config;
 use model::rules::{Scope, VariableChange, set_up_process};
 use std::sync::Arc;
 
-/// Gives a variable a value. `keyword` is `set-var` or `set-var-fmt`, `words` are its
-/// name and what stands behind it.
+/// Sets a variable. `keyword` is `set-var` or `set-var-fmt`; `words` are its name and the
+/// following words.
 ///
 /// # Errors
 ///
-/// What is wrong with the words, a line each.
+/// Errors in the words, one per line.
 pub fn set(config: &Config, keyword: &'static str, words: &[Box<str>]) -> Result<(), String> {
     let mut loader = one_server::loader(config);
     loader.section = Section::Global;

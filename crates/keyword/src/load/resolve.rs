@@ -1,5 +1,5 @@
-//! The end of loading: ids, names to indexes, what `global` gives to proxies,
-//! and checks of the file as a whole ([`super::check`]).
+//! End of loading: assigns IDs, resolves names to indexes, applies settings of `global` to
+//! proxies, and checks the file as a whole ([`super::check`]).
 
 use super::{Loader, codes};
 use crate::family::server::number_from;
@@ -7,11 +7,11 @@ use language::{Diagnostic, Severity, suggest};
 use model::config::{Mode, Proxy, ProxyIndex, Rare, Reference, SwitchTarget};
 use std::collections::HashSet;
 
-/// The id of the first proxy that has none of its own.
+/// First ID assigned to proxies without one.
 const FIRST_ID: u32 = 1;
 
 impl Loader {
-    /// Finds the backends that `reqsetbe` names.
+    /// Resolves the backends of `reqsetbe` rules.
     pub(crate) fn resolve_line_rules(&mut self) {
         for at in 0..self.config.proxies.len() {
             let proxy = &self.config.proxies[at];
@@ -74,10 +74,10 @@ impl Loader {
         }
     }
 
-    /// Gives an id to every proxy and listener without one.
+    /// Assigns an ID to every proxy and listener without one.
     fn number(&mut self) {
         let mut told = Vec::new();
-        // Sockets of operations belong to a proxy, too, as in haproxy.
+        // As in HAProxy, `stats socket` listeners belong to a proxy, too.
         let first = FIRST_ID + u32::from(!self.config.global.stats_sockets.is_empty());
         number_from(first, self.config.proxies.iter_mut().map(|p| &mut p.id));
         for proxy in &mut self.config.proxies {
@@ -120,7 +120,7 @@ impl Loader {
         }
     }
 
-    /// Finds the backend of a reference, or says why it cannot lead there.
+    /// Returns the backend of a reference, or the error if it is unusable.
     pub(crate) fn resolve(
         &self,
         from: usize,
@@ -209,8 +209,8 @@ fn wrong_mode(
     .help("set the same 'mode' in both (the default is that of `defaults`, or tcp)")
 }
 
-/// Gives ids from 1 upwards to the listeners of a proxy that have none; two
-/// equal ones of the file are told.
+/// Assigns IDs from 1 upwards to the listeners of a proxy without one. Duplicate IDs of the file
+/// are reported.
 fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -> Vec<Diagnostic> {
     let all: Vec<_> = all.collect();
     let mut told = Vec::new();

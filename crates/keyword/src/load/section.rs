@@ -1,4 +1,5 @@
-//! Sections: where the loader is, and what their first and last lines do.
+//! Sections: the current position of the loader, and the effects of a section's first and last
+//! line.
 
 use super::{Loader, codes};
 use configuration::Sections;
@@ -14,7 +15,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-/// The sections of the proxy.
+/// Sections of the proxy.
 pub const SECTIONS: Sections = Sections {
     names: known::SECTIONS,
     shared: &[("node", "global")],
@@ -29,8 +30,8 @@ pub const SECTIONS: Sections = Sections {
     ..Sections::NONE
 };
 
-/// The address on the line of a section, the form of 1.x, and the word at which what
-/// else stands there begins: behind the address may be options of `bind`.
+/// Returns the address on the first line of a section (a form of 1.x), and the index of the next
+/// word: options of `bind` may follow the address.
 fn legacy_address(line: &Line, kind: ProxyKind) -> (Option<&Word>, usize) {
     let address = line.word(2).filter(|w| kind.is_frontend() && !w.is("from"));
     match address {
@@ -40,7 +41,7 @@ fn legacy_address(line: &Line, kind: ProxyKind) -> (Option<&Word>, usize) {
     }
 }
 
-/// A name that is not taken: with a number behind it, from 2 on.
+/// Returns an unused name: the name with a number appended, from 2 on.
 fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
     let mut number = 2u32;
     loop {
@@ -52,8 +53,8 @@ fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
     }
 }
 
-/// The error for a section that inherits rules which it cannot inherit. `by`: the sections that
-/// inherit them.
+/// Returns the error for sections that inherit rules which they cannot inherit. `by`: these
+/// sections.
 fn rules_not_inherited(defaults: &Defaults, span: Span, by: &str) -> Diagnostic {
     let name = &defaults.proxy.name;
     Diagnostic::error(
@@ -68,7 +69,7 @@ fn rules_not_inherited(defaults: &Defaults, span: Span, by: &str) -> Diagnostic 
 }
 
 impl Loader {
-    /// The first line of a section.
+    /// Processes the first line of a section.
     pub(super) fn begin_section(&mut self, line: &Line) {
         self.order = Default::default();
         let word = &line.words[0];
@@ -149,7 +150,7 @@ impl Loader {
         name.map_or(Section::Refused, Section::NotBuilt)
     }
 
-    /// The section that begins, unless its first line was refused.
+    /// Returns the new section, unless its first line was refused.
     fn begun(&mut self, begun: Result<(), Diagnostic>, section: Section) -> Section {
         match begun {
             Ok(()) => section,
@@ -160,7 +161,7 @@ impl Loader {
         }
     }
 
-    /// The name of a section that must have one, which no other of its kind has.
+    /// Parses the name of a section, which is required and must be unique among its kind.
     pub(crate) fn own_name<'l>(
         &mut self,
         line: &'l Line,
@@ -233,7 +234,7 @@ impl Loader {
         Section::Mailers(self.sections.mailers.len() - 1)
     }
 
-    /// What is to be done when a section's last line was read.
+    /// Completes a section after its last line.
     pub(super) fn end_section(&mut self) {
         self.end_old_rules();
         let acls = std::mem::take(&mut self.acls);
@@ -324,7 +325,7 @@ impl Loader {
         Section::Defaults(self.defaults.len() - 1)
     }
 
-    /// The `defaults` section that `from NAME` (at this word) names.
+    /// Returns the `defaults` section referred to by `from NAME` at this word.
     fn named_defaults(&mut self, line: &Line, at: usize) -> Option<usize> {
         let Some(name) = line.word(at + 1) else {
             self.tell(
@@ -438,8 +439,8 @@ impl Loader {
         }
     }
 
-    /// The name of a proxy: that of its line, or where an old file gives one twice,
-    /// which HAProxy 1.x took, another one.
+    /// Returns the name of a proxy: that of its line, or another one for a duplicate in an old
+    /// file, which HAProxy 1.x accepted.
     fn proxy_name(&mut self, word: &Word, kind: ProxyKind) -> Box<str> {
         let sides = [kind.is_frontend(), kind.is_backend()];
         let taken = |names: &[HashMap<Box<str>, ProxyIndex>; 2], name: &str| {
@@ -455,7 +456,7 @@ impl Loader {
         name
     }
 
-    /// The same of a server.
+    /// Returns the name of a server, or another one for a duplicate in an old file.
     pub(crate) fn server_name(&mut self, word: &Word) -> Box<str> {
         let text = word.text();
         let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);

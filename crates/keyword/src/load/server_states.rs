@@ -1,6 +1,6 @@
-//! The states of servers that an earlier process has left in files, in the format
-//! of `show servers state` (version 1). Read once, at the end of loading; what is
-//! wrong with them is a warning, because a start must not depend on them.
+//! Server states of an earlier process in files, in the format of `show servers state` (version
+//! 1). They are read once, at the end of loading. Problems are only warnings, because a start must
+//! not depend on these files.
 
 use super::{DefaultPath, Loader, codes};
 use language::{Diagnostic, Span, Word};
@@ -10,26 +10,26 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Fields that a line must have, and those that count.
+/// Minimum and maximum number of fields of a line.
 const FIELDS: std::ops::RangeInclusive<usize> = 20..=25;
 /// Maximum accepted age of a state, in seconds: ten years.
 const AGE_MAX_S: u64 = 10 * 365 * 24 * 3600;
-/// An operator's maintenance, in an administrative state.
+/// Bit of an administrative state: maintenance set by an operator.
 const MAINTENANCE: u32 = 1;
-/// `disabled` in the file of that process.
+/// Bit of an administrative state: `disabled` in the configuration of that process.
 const DISABLED: u32 = 4;
-/// An operator's drain.
+/// Bit of an administrative state: drain set by an operator.
 const DRAIN: u32 = 8;
 /// All bits of an administrative state.
 const ADMIN_BITS: u32 = 0x7f;
 /// All bits of a check's state.
 const CHECK_BITS: u32 = 0x1f;
 
-/// The lines of a file by the names of their backends, each with its fields.
+/// Lines of a file by the names of their backends, each with its fields.
 type Lines<'t> = HashMap<&'t str, Vec<Vec<&'t str>>>;
 
 impl Loader {
-    /// Gives servers what the state files say of them.
+    /// Applies the state files to the servers.
     pub(super) fn load_server_states(&mut self) {
         let wants = |source: StateSource| {
             move |loader: &Loader, at: usize| {
@@ -46,7 +46,7 @@ impl Loader {
         let global: Vec<(usize, Span)> = all
             .filter_map(|at| wants(StateSource::Global)(self, at))
             .collect();
-        // These names never count from `default-path`.
+        // These paths are never relative to `default-path`.
         let base = std::mem::replace(&mut self.base, DefaultPath::Current);
         for (at, span) in local {
             let proxy = &self.config.proxies[at];
@@ -73,7 +73,7 @@ impl Loader {
         );
     }
 
-    /// Gives the servers of some proxies what a file says of them.
+    /// Applies one state file to the servers of some proxies.
     fn states_from(&mut self, name: &[u8], proxies: &[(usize, Span)]) {
         let Some((_, span)) = proxies.first().copied() else {
             return;
@@ -85,7 +85,7 @@ impl Loader {
         let shown = String::from_utf8_lossy(&path).into_owned();
         let word = Word { bytes: path, span };
         let resolved = self.path(&word);
-        // How a process of this machine ended is no part of a version.
+        // The state of an earlier process of this machine is not part of a configuration version.
         self.context.outside.is_own(&resolved);
         self.state_files.insert(resolved);
         let bytes = match self.read_file(&word) {
@@ -127,12 +127,12 @@ impl Loader {
     }
 }
 
-/// What is wrong with a whole file.
+/// Problem of a whole file.
 #[derive(PartialEq, Eq, Debug)]
 enum Wrong {
-    /// It does not begin with a version that is known.
+    /// The file does not begin with a known version.
     Version,
-    /// A line is cut off or has too few fields.
+    /// A line is truncated or has too few fields.
     Line(usize),
 }
 
@@ -145,8 +145,8 @@ impl Wrong {
     }
 }
 
-/// The lines that hold states. A damaged file gives none: half of the states would
-/// be worse than none.
+/// Returns the lines with states. A damaged file yields none: half of the states would be worse
+/// than none.
 fn lines(text: &str) -> Result<Lines<'_>, Wrong> {
     let mut numbered = text.split_inclusive('\n').zip(1..);
     match numbered.next() {
@@ -171,14 +171,14 @@ fn lines(text: &str) -> Result<Lines<'_>, Wrong> {
     Ok(lines)
 }
 
-/// A field that no process writes so.
+/// Invalid field of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct BadField {
     name: &'static str,
     value: String,
 }
 
-/// A field that is a number up to `max`.
+/// Parses a field with a number up to `max`.
 fn number(fields: &[&str], at: usize, name: &'static str, max: u32) -> Result<u32, BadField> {
     let value = fields.get(at).copied().unwrap_or_default();
     let parsed = value.parse::<u32>().ok().filter(|n| *n <= max);
@@ -188,7 +188,7 @@ fn number(fields: &[&str], at: usize, name: &'static str, max: u32) -> Result<u3
     })
 }
 
-/// What a line says of a server.
+/// Parses the state of a server.
 fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let options = &server.options;
     let operational = number(fields, 5, "srv_op_state", 3)?;
@@ -197,7 +197,7 @@ fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let file_weight = number(fields, 8, "srv_iweight", WEIGHT_MAX)?;
     let mut since_ms = fields[9].parse::<u64>().unwrap_or(0).min(AGE_MAX_S) * 1000;
     let last_check = check(fields)?;
-    // The traffic's TLS, where it is not as the file has it.
+    // TLS of the traffic, if it differs from the configuration.
     let on = match fields.get(20) {
         Some(&"1") => Some(true),
         Some(&"0") => Some(false),
@@ -206,7 +206,7 @@ fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let tls = on.filter(|on| options.tls.connector.is_some() && *on != options.tls.ssl);
     let warms = operational == 1 && since_ms < u64::from(options.slowstart_ms);
     if warms {
-        // As there, it begins to warm up anew.
+        // As in HAProxy, the slow start begins again.
         since_ms = 0;
     }
     let (rise, fall) = (options.rise.max(1), options.fall.max(1));
@@ -251,7 +251,7 @@ fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     })
 }
 
-/// The bits of the administrative state.
+/// Parses the bits of the administrative state.
 fn admin(fields: &[&str]) -> Result<u32, BadField> {
     let admin = number(fields, 6, "srv_admin_state", ADMIN_BITS)?;
     if admin & MAINTENANCE != 0 && admin & DRAIN != 0 {
@@ -263,7 +263,7 @@ fn admin(fields: &[&str]) -> Result<u32, BadField> {
     Ok(admin)
 }
 
-/// The last check; None where there was none, or none that has a name here.
+/// Parses the result of the last check; None: there was none, or its status is unknown here.
 fn check(fields: &[&str]) -> Result<Option<CheckResult>, BadField> {
     let status = number(fields, 10, "srv_check_status", u32::MAX)?;
     let Some(status) = CheckStatus::of_number(status) else {
@@ -286,9 +286,8 @@ fn check(fields: &[&str]) -> Result<Option<CheckResult>, BadField> {
     }))
 }
 
-/// The address that a line gives a server, where it is another than the file's:
-/// the host of a name is taken from there before the resolver is asked, and the
-/// port always, as HAProxy does it.
+/// Returns the address in a line, if it differs from the configuration. As in HAProxy, the host of
+/// a name comes from the state file before the resolver is queried, and the port always does.
 fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadField> {
     let port = match fields[18].parse::<u32>() {
         Ok(0) | Err(_) => None,
@@ -307,8 +306,7 @@ fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadFi
     })
 }
 
-/// Whether `init-addr` asks a state file before the resolver; so it is where nothing
-/// is said.
+/// Returns whether `init-addr` uses a state file before the resolver, which is the default.
 fn asks_file_first(server: &Server) -> bool {
     let methods = server.options.resolving.init.as_deref();
     let first = |methods: &[InitAddress]| {
@@ -320,7 +318,7 @@ fn asks_file_first(server: &Server) -> bool {
     methods.is_none_or(|methods| first(methods) == Some(InitAddress::Last))
 }
 
-/// Whether the host of an address is a name, not digits.
+/// Returns whether the host of an address is a name and no IP address.
 fn is_name(text: &str) -> bool {
     let text = text
         .strip_prefix("ipv4@")

@@ -1,9 +1,8 @@
-//! Which lines of a proxy only warn when they stand on its other side. HAProxy
-//! ignores a line about servers in a `frontend`, and a line about clients in a
-//! `backend`, with a warning; some lines it refuses. What is asked here says
-//! nothing about `defaults` or about sections that are no proxies.
+//! Lines on the wrong side of a proxy. HAProxy ignores a line about servers in a `frontend`, and a
+//! line about clients in a `backend`, with a warning; some lines it refuses. These rules do not
+//! apply to `defaults` or to sections other than proxies.
 
-/// What HAProxy refuses on the wrong side instead of ignoring it.
+/// Keywords that HAProxy refuses on the wrong side instead of ignoring them.
 const REFUSED: &[&str] = &[
     "declare capture",
     "default-server",
@@ -16,7 +15,7 @@ const REFUSED: &[&str] = &[
     "use-fcgi-app",
 ];
 
-/// What means the same on the other side.
+/// Keywords with the same meaning on the other side.
 const COUNTERPARTS: &[(&str, &str)] = &[
     ("maxconn", "fullconn"),
     ("fullconn", "maxconn"),
@@ -25,8 +24,8 @@ const COUNTERPARTS: &[(&str, &str)] = &[
     ("option srvtcpka", "option clitcpka"),
 ];
 
-/// The capability that a section lacks for a keyword which is therefore only
-/// ignored there; None when the line is to be refused.
+/// Returns the capability that a section lacks for a keyword, which is then only ignored; None:
+/// the line has to be refused.
 pub(super) fn lacks(name: &str, places: &[&str], place: &str) -> Option<&'static str> {
     let of_one_side =
         places.contains(&"listen") && (places.contains(&"frontend") != places.contains(&"backend"));
@@ -40,7 +39,7 @@ pub(super) fn lacks(name: &str, places: &[&str], place: &str) -> Option<&'static
     }
 }
 
-/// The keyword that means on the other side what this one means on its own.
+/// Returns the keyword of the other side with the same meaning.
 pub(super) fn counterpart(name: &str) -> Option<&'static str> {
     COUNTERPARTS
         .iter()

@@ -1,5 +1,5 @@
-//! The end of loading, of listeners with `ssl`: who is shown which certificate
-//! is made of the words of their lines.
+//! End of loading for listeners with `ssl`: builds the certificate selection from the options of
+//! their lines.
 
 use super::check::display;
 use super::{Loader, codes};
@@ -16,7 +16,7 @@ use tls::store::{ConfigLocation, Dependent};
 type Made = Option<Arc<Acceptor>>;
 
 impl Loader {
-    /// Makes what listeners with `ssl` answer with. Listeners of one line share it.
+    /// Builds the TLS acceptors of listeners with `ssl`. Listeners of one line share one.
     pub(super) fn finish_tls(&mut self) {
         let mut made: HashMap<*const BindTls, Made> = HashMap::new();
         for at in 0..self.config.proxies.len() {
@@ -41,7 +41,7 @@ impl Loader {
         self.finish_sections();
     }
 
-    /// The same for listeners of sections that are no proxies.
+    /// Builds the TLS acceptors of listeners outside of proxies.
     fn finish_sections(&mut self) {
         for at in 0..self.config.log_forwards.len() {
             let section = &mut self.config.log_forwards[at];
@@ -66,8 +66,8 @@ impl Loader {
         }
     }
 
-    /// `proxy`: the section's name in messages. `refused`: a line of it was, so that
-    /// something may be missing.
+    /// Builds the TLS acceptor of one listener. `proxy`: name of the section in messages.
+    /// `refused`: a line of the section was refused, so that settings may be missing.
     fn finish_bind(
         &mut self,
         (proxy, refused): (&str, bool),
@@ -121,7 +121,7 @@ impl Loader {
                     error,
                     AcceptorError::Missing(_) | AcceptorError::NoCertificate
                 );
-                // What could not be loaded was told.
+                // Files that could not be loaded were reported already.
                 if !(of_files && refused) {
                     self.refuse_bind(proxy, bind, &error);
                 }

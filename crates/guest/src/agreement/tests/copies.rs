@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     gone: BTreeSet<&'static str>,
-    /// Those that have been gone at some time.
+    /// Copies that were missing at some time.
     were_gone: BTreeSet<&'static str>,
 }
 
@@ -17,7 +17,8 @@ impl World {
         matches!(self.defect, None | Some(Defect::RemembersCopies))
     }
 
-    /// One copy goes at a time. Without a random number: histories without it stay what they are.
+    /// Removes a copy, one at a time. No random number is drawn, so the histories without missing
+    /// copies stay the same.
     pub(super) fn copy_goes(&mut self, at: usize) {
         let name = GUESTS[(self.now / super::ROUND_MS) as usize % GUESTS.len()];
         if !self.has_no_copy(1 - at, name) {
@@ -36,7 +37,7 @@ impl World {
         self.seats[at].copies.gone.contains(name)
     }
 
-    /// Whether a guest with its volume here could be handed over.
+    /// Returns whether a guest with its volume here could be handed over.
     pub(super) fn has_both_copies(&self, at: usize, name: &str) -> bool {
         let other = &self.seats[1 - at];
         let uses = self.seats[at].machines.get(name);
@@ -44,12 +45,12 @@ impl World {
         has && other.is_powered && other.is_connected && !self.has_no_copy(1 - at, name)
     }
 
-    /// Whether a failure that was written down is that of a copy.
+    /// Returns whether a recorded failure is that of a missing copy.
     pub(super) fn has_missed_a_copy(&self, at: usize, name: &str, why: &str) -> bool {
         why.starts_with("no copy") && self.seats[at].copies.were_gone.contains(name)
     }
 
-    /// That a copy was gone is forgotten when both are there.
+    /// Checks that the record of a missing copy is cleared when both copies exist.
     pub(super) fn forgot_copies(&self, name: &str, record: &GuestRecord) -> Result<(), String> {
         let is_kept = record.failed.values().any(|why| why.starts_with("no copy"));
         let at = (0..2).find(|at| self.runs(*at, name));

@@ -13,18 +13,19 @@ use lab::Random;
 use part::power::control::Control;
 use std::collections::BTreeSet;
 
-/// How QEMU ends in order.
+/// Reason of an orderly end of QEMU.
 pub(super) const QUIT: &str = "it quit";
-/// How long a node is cut off that has just opened something: longer than its watchdog waits.
+/// Time for which a node is cut off that has just opened disks, milliseconds: longer than the
+/// timeout of its watchdog.
 const CUT_MS: u64 = 40_000;
 
-/// What a node has opened, and what stops it.
+/// Disks that a node has opened, and its watchdog.
 #[derive(Debug, Default)]
 pub(super) struct OfStorage {
     pub(super) boot: u32,
     /// Guests of which it may have writes on their way.
     pub(super) open: BTreeSet<String>,
-    /// When the watchdog was fed last; None: it is not armed.
+    /// Time of the last feed of the watchdog; None: not armed.
     fed: Option<u64>,
     /// Until when nobody connects the node again.
     pub(super) cut_until: u64,
@@ -161,8 +162,8 @@ impl World {
         }
     }
 
-    /// Whether a guest has to stay down, since nobody knows that the node which has its disks open is
-    /// off.
+    /// Returns whether a guest has to stay down, because the node with its disks open is not
+    /// confirmed off.
     pub(super) fn is_stranded(&self, name: &str, takers: &[usize]) -> bool {
         let record = self.leases.get(&lease_of(name));
         let record = record.and_then(|lease| GuestRecord::decode(&lease.record));

@@ -30,7 +30,7 @@ impl World {
         self.find(at);
     }
 
-    /// Sooner than anybody notices.
+    /// Restarts the machine of a node before any other node notices.
     pub(super) fn cycle(&mut self, at: usize) {
         self.power_off(at);
         self.power_on(at);

@@ -19,7 +19,7 @@ fn known(name: &str, epoch: u64, holder: &str, is_held: bool, record: Vec<u8>) -
     }
 }
 
-/// What alpha knows of a guest that goes to beta: whether it holds its lease, and whose it is.
+/// Reports the lease of a guest that moves to beta: whether alpha holds the lease, and its holder.
 fn learn(alpha: &mut Agreement, epoch: u64, is_held: bool, holder: &str) {
     let of_node = |node: &str| {
         let record = NodeRecord {
@@ -109,7 +109,7 @@ fn a_guest_goes_on_as_long_as_the_role_before_held_its_lease() {
     };
     let begin = || agreement(0, 1, None).after(held.clone());
     let mut alpha = begin();
-    // Nothing is known yet; then, that the control role has begun anew as well.
+    // Nothing is known yet; then that the control role has restarted as well.
     assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Hold);
     for holder in ["alpha", ""] {
         learn(&mut alpha, 7, false, holder);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const NOW_NS: u64 = 1_000_000_000_000;
 
-/// What a node knows, and what is here.
+/// State of a node: its agreement and its guests.
 struct Node {
     me: &'static str,
     agreement: Agreement,
@@ -43,7 +43,7 @@ impl Node {
         node
     }
 
-    /// These nodes are there.
+    /// Makes exactly these nodes available.
     fn present(&mut self, nodes: &[&str]) {
         for node in NODES {
             let record = NodeRecord {
@@ -87,7 +87,7 @@ impl Node {
         self.guest(name, epoch, self.me, &GuestRecord::default());
     }
 
-    /// What is decided about a guest: the wish, why, and how much its lease is wanted.
+    /// Returns the decision about a guest: desired state, reason, and rank of its lease.
     fn decide(&mut self, name: &str) -> (Wish, String, u32) {
         self.agreement
             .learn(self.leases.values().cloned().collect());

@@ -1,4 +1,4 @@
-//! Where guests belong, by what the cluster has written down.
+//! Expected nodes of guests, according to the records of the cluster.
 
 use super::super::{GuestRecord, NodeRecord, Order, lease_of, lease_of_node};
 use super::{GUESTS, NODES, SETTLE_ROUNDS, World};
@@ -10,7 +10,7 @@ impl World {
         record.is_some_and(|record| record.drained)
     }
 
-    /// Whether a node takes a guest.
+    /// Returns whether a node accepts a guest.
     pub(super) fn takes(&self, at: usize, name: &str) -> bool {
         let lease = self.leases.get(&lease_of(name));
         let record = lease.and_then(|lease| GuestRecord::decode(&lease.record));

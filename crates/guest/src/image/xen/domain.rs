@@ -1,5 +1,5 @@
-//! What the assignments of a Xen configuration mean: xl.cfg(5), xl-disk-configuration(5),
-//! xl-network-configuration(5), and what `xm` of 2009 had instead.
+//! Interprets the assignments of a Xen configuration: xl.cfg(5), xl-disk-configuration(5),
+//! xl-network-configuration(5), and the forms of `xm` of 2009.
 
 use super::File;
 use crate::config::Model;
@@ -7,74 +7,74 @@ use language::render::visible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// Disks and cards that are read.
+/// Maximum number of disks and of network cards that are read.
 const DEVICES_MAX: usize = 64;
 
-/// A guest of Xen.
+/// Guest of Xen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Domain {
-    /// Its name.
+    /// Name of the guest.
     pub name: String,
-    /// Its memory, MiB.
+    /// Memory in MiB.
     pub memory_mib: u64,
-    /// Its processors.
+    /// Number of virtual CPUs.
     pub cpus: u32,
-    /// How it boots.
+    /// Boot settings.
     pub boot: Boot,
-    /// Its disks, without CDs.
+    /// Disks, without CDs.
     pub disks: Vec<Disk>,
-    /// Its network cards.
+    /// Network cards (virtual interfaces).
     pub vifs: Vec<Vif>,
-    /// What is wrong, or has no counterpart.
+    /// Problems, and settings without a counterpart here.
     pub notes: Vec<String>,
 }
 
-/// How a guest of Xen boots.
+/// Boot settings of a Xen guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Boot {
-    /// Fully virtualised: it boots from its first disk by a BIOS.
+    /// Fully virtualised (HVM): the BIOS boots the first disk.
     pub is_hvm: bool,
-    /// By OVMF.
+    /// UEFI boot (OVMF).
     pub is_uefi: bool,
-    /// A program that finds the kernel on its disk, such as pygrub.
+    /// Boot loader that finds the kernel on the guest's disk, such as pygrub.
     pub bootloader: Option<String>,
-    /// A kernel of the host.
+    /// Path of a kernel on the host.
     pub kernel: Option<PathBuf>,
-    /// Its initial RAM disk.
+    /// Path of the initial RAM disk on the host.
     pub ramdisk: Option<PathBuf>,
-    /// The root file system, such as `/dev/xvda2`.
+    /// Root device, such as `/dev/xvda2`.
     pub root: String,
-    /// Further words of the command line.
+    /// Further words of the kernel command line.
     pub extra: String,
 }
 
-/// A disk.
+/// Disk of a Xen guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Disk {
-    /// The file or block device.
+    /// Path of the file or block device.
     pub path: PathBuf,
-    /// Its name in the guest without a number: `xvda`.
+    /// Device name in the guest without a number, such as `xvda`.
     pub name: String,
-    /// The number of the partition that it is; None: a whole disk.
+    /// Partition number, if the device is a partition; None: a whole disk.
     pub partition: Option<u32>,
-    /// The guest cannot write it.
+    /// The guest cannot write to the disk.
     pub read_only: bool,
 }
 
-/// A network card.
+/// Network card of a Xen guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Vif {
-    /// Its MAC address.
+    /// MAC address, if the configuration has one.
     pub mac: Option<[u8; 6]>,
-    /// Its addresses.
+    /// IP addresses of the card.
     pub addresses: Vec<IpAddr>,
-    /// The bridge of the host.
+    /// Name of the bridge on the host.
     pub bridge: String,
-    /// The model of a fully virtualised guest.
+    /// Emulated model of a fully virtualised guest.
     pub model: Model,
 }
 
-/// Names that are read, or that say nothing about the new machine.
+/// Names that are read, or that do not matter for the new guest.
 const KNOWN: &[&str] = &[
     "name",
     "memory",
@@ -141,7 +141,7 @@ const KNOWN: &[&str] = &[
     "spice",
 ];
 
-/// Reads the assignments. `fallback` is the name of a guest whose file has none.
+/// Interprets the assignments. `fallback`: name of the guest if the file has none.
 pub fn read(file: &File, fallback: &str) -> Domain {
     let text = |name: &str| file.values.get(name).map(super::Value::text);
     let positive = |name: &str| {
@@ -199,7 +199,7 @@ pub fn read(file: &File, fallback: &str) -> Domain {
     domain
 }
 
-/// Reads how it boots.
+/// Reads the boot settings.
 fn boot(file: &File) -> Boot {
     let text = |name: &str| file.values.get(name).map(super::Value::text);
     let path = |name: &str| {
@@ -214,7 +214,7 @@ fn boot(file: &File) -> Boot {
         is_hvm,
         is_uefi: firmware.any(|name| ["ovmf", "uefi"].contains(&name.as_str())),
         bootloader: text("bootloader").filter(|program| !program.is_empty()),
-        // The program of Xen that a fully virtualised guest of `xm` began with.
+        // With `xm`, the kernel of a fully virtualised guest is Xen's own `hvmloader`.
         kernel: path("kernel").filter(|_| !is_hvm),
         ramdisk: path("ramdisk").filter(|_| !is_hvm),
         root: text("root").unwrap_or_default(),
@@ -222,7 +222,7 @@ fn boot(file: &File) -> Boot {
     }
 }
 
-/// Reads a disk. None: a CD.
+/// Reads a disk. None: the device is a CD.
 fn disk(item: &str) -> Result<Option<Disk>, String> {
     let fields: Vec<&str> = item.split(',').map(str::trim).collect();
     let is_named = |field: &&str| {
@@ -289,7 +289,8 @@ fn disk(item: &str) -> Result<Option<Disk>, String> {
     }))
 }
 
-/// The path of a target with its prefixes: `phy:vg/mail`, `tap:aio:/srv/mail.img`.
+/// Returns the path of a target without its prefixes, such as `phy:vg/mail` or
+/// `tap:aio:/srv/mail.img`.
 fn target_path(target: &str) -> Option<PathBuf> {
     let mut rest = target;
     let mut is_device = false;
@@ -308,12 +309,12 @@ fn target_path(target: &str) -> Option<PathBuf> {
         (true, _) => None,
         (false, true) => Some(path.to_owned()),
         (false, false) if is_device => Some(Path::new("/dev").join(path)),
-        // Relative to where `xl create` ran, which nobody knows any more.
+        // The path is relative to the working directory of `xl create`, which is unknown.
         (false, false) => None,
     }
 }
 
-/// Splits `xvda2` into the disk and the number of its partition.
+/// Splits a name such as `xvda2` into the disk and the partition number.
 pub fn device_name(device: &str) -> Option<(String, Option<u32>)> {
     let device = device.strip_prefix("/dev/").unwrap_or(device);
     let name = device.trim_end_matches(|sign: char| sign.is_ascii_digit());
@@ -343,12 +344,12 @@ fn vif(item: &str, is_hvm: bool) -> Vif {
         match name.trim() {
             "mac" => vif.mac = mac(value.trim()),
             "ip" => {
-                // Several in a row; perhaps with the length of their prefix.
+                // The value may contain several addresses, each perhaps with a prefix length.
                 let words = value.split_whitespace();
                 let addresses = words.filter_map(|one| one.split('/').next()?.parse().ok());
                 vif.addresses = addresses.collect();
             }
-            // It is printed as a part of a section: nothing else may come with it.
+            // The name is printed into a configuration section, so it must contain nothing else.
             "bridge" if is_interface(value.trim()) => vif.bridge = value.trim().to_owned(),
             "model" if is_hvm && value.trim().starts_with("e1000") => vif.model = Model::E1000,
             _ => {}
@@ -378,7 +379,7 @@ mod tests {
     use super::super::parse;
     use super::*;
 
-    /// A disk in short: its path, name, the number of its partition, and whether it is only read.
+    /// Returns a disk in short: path, name, partition number and access.
     fn short(item: &str) -> String {
         match disk(item) {
             Ok(None) => "CD".to_owned(),

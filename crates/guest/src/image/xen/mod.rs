@@ -1,9 +1,9 @@
-//! Xen's guests on their way to QEMU.
+//! Conversion of Xen guests to QEMU.
 //!
-//! - This module reads a configuration file of `xl` or `xm`: assignments in a part of Python
-//!   (xl.cfg(5)). Nothing of it is executed; what cannot be read is reported with its line.
-//! - [`domain`] is what the assignments mean.
-//! - [`plan`] is what has to be done, as a list.
+//! - This module parses a configuration file of `xl` or `xm`: assignments in a subset of Python
+//!   (xl.cfg(5)). Nothing is executed; unsupported syntax is reported with its line.
+//! - [`domain`] interprets the assignments.
+//! - [`plan`] creates the list of conversion steps.
 
 pub mod domain;
 pub mod plan;
@@ -12,55 +12,55 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// Bytes of a file.
+/// Maximum length of a file, characters.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
-/// Items of a list, and assignments of a file.
+/// Maximum number of items of a list, and of assignments of a file.
 const ITEMS_MAX: usize = 512;
-/// Complaints of a file.
+/// Maximum number of complaints about a file.
 const COMPLAINTS_MAX: usize = 32;
 
-/// A value.
+/// Value of an assignment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// A string.
     Text(String),
     /// A number.
     Number(i64),
-    /// A list of strings and numbers. A list in a list is one of its items as text.
+    /// A list of strings and numbers, as text.
     List(Vec<String>),
 }
 
-/// A line that cannot be read.
+/// Line that cannot be parsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Complaint {
-    /// Its number, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// Description of the problem.
     pub words: String,
 }
 
-/// The assignments of a file.
+/// Assignments of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct File {
-    /// The last value of each name.
+    /// Last value assigned to each name.
     pub values: BTreeMap<String, Value>,
-    /// What cannot be read.
+    /// Problems found while parsing.
     pub complaints: Vec<Complaint>,
 }
 
-/// A piece of the text.
+/// Token of the text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Token {
     Name(String),
     Text(String),
     Number(i64),
     Sign(char),
-    /// The end of a line; within brackets there is none.
+    /// End of a line; not reported within brackets.
     End,
 }
 
 impl Value {
-    /// Returns it as text.
+    /// Returns the value as text.
     pub fn text(&self) -> String {
         match self {
             Value::Text(text) => text.clone(),
@@ -69,7 +69,7 @@ impl Value {
         }
     }
 
-    /// Returns it as a number.
+    /// Returns the value as a number, if it is one.
     pub fn number(&self) -> Option<i64> {
         match self {
             Value::Number(number) => Some(*number),
@@ -78,7 +78,7 @@ impl Value {
         }
     }
 
-    /// Returns its items; a single value is a list of one.
+    /// Returns the items of a list; a single value is a list of one.
     pub fn items(&self) -> Vec<String> {
         match self {
             Value::List(items) => items.clone(),
@@ -87,7 +87,7 @@ impl Value {
     }
 }
 
-/// Reads a file.
+/// Parses a file.
 pub fn parse(text: &str) -> File {
     let mut file = File::default();
     let text = match text.char_indices().nth(FILE_BYTES_MAX) {
@@ -141,7 +141,7 @@ impl File {
 struct Tokens<'t> {
     text: &'t str,
     rest: Peekable<CharIndices<'t>>,
-    /// The line of the last token.
+    /// Line of the last token.
     line: usize,
     lines: usize,
     depth: usize,
@@ -176,7 +176,7 @@ impl<'t> Tokens<'t> {
                 }
                 ';' if self.depth == 0 => return Some(Token::End),
                 '#' => while self.rest.next_if(|(_, sign)| *sign != '\n').is_some() {},
-                // A line that goes on.
+                // A backslash at the end of a line continues the line.
                 '\\' if self.next_is('\n') => self.lines += 1,
                 _ if sign.is_whitespace() => {}
                 '\'' | '"' => return Some(self.string(at, sign)),
@@ -199,7 +199,7 @@ impl<'t> Tokens<'t> {
         self.rest.next_if(|(_, next)| *next == sign).is_some()
     }
 
-    /// Takes what belongs to a word that began at `at`.
+    /// Consumes the rest of the word that began at `at`.
     fn word(&mut self, at: usize) -> &'t str {
         let mut end = at + 1;
         while let Some((place, sign)) = self.rest.peek().copied() {
@@ -214,7 +214,7 @@ impl<'t> Tokens<'t> {
     }
 
     fn name(&mut self, at: usize) -> Token {
-        // The first sign may have several bytes.
+        // The first character may have several bytes.
         let first = self.text.get(at..).and_then(|rest| rest.chars().next());
         let mut name: String = first.into_iter().collect();
         while let Some((_, sign)) = self
@@ -235,7 +235,7 @@ impl<'t> Tokens<'t> {
         number.map_or_else(|_| Token::Text(word.to_owned()), Token::Number)
     }
 
-    /// A string, after its first quote. One that does not end, ends with its line.
+    /// Reads a string after its first quote. An unterminated string ends with its line.
     fn string(&mut self, at: usize, quote: char) -> Token {
         let long: String = std::iter::repeat_n(quote, 3).collect();
         let is_long = self
@@ -286,7 +286,7 @@ impl<'t> Tokens<'t> {
         Token::Text(text)
     }
 
-    /// What is behind the name of an assignment.
+    /// Reads the value of an assignment after its name.
     fn assignment(&mut self) -> Result<Value, String> {
         match self.next() {
             Some(Token::Sign('=')) => {}
@@ -330,7 +330,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Strings behind one another are one, with `+` between them or without.
+    /// Concatenates adjacent strings, with or without `+` between them.
     fn more(&mut self, mut text: String) -> Result<String, String> {
         loop {
             match self.next() {
@@ -347,7 +347,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Items up to the bracket that closes.
+    /// Reads items up to the closing bracket.
     fn list(&mut self) -> Result<Value, String> {
         let mut items = Vec::new();
         loop {
@@ -365,7 +365,7 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    /// Skips the rest of a line that cannot be read.
+    /// Skips the rest of a line that cannot be parsed.
     fn skip(&mut self) {
         self.held = None;
         self.depth = 0;

@@ -1,166 +1,166 @@
-//! What has to be done so that a guest of Xen boots by QEMU, as a list: what, why, and how it is done,
-//! or the command for a person. The list is made of what the configuration says and of what was seen
-//! on the disks, before anything is written.
+//! Plan for the conversion of a Xen guest to QEMU: a list of steps, each with its reason and the
+//! program's action or the command for an operator. The plan is made from the configuration and
+//! the contents of the disks before anything is written.
 
 use super::domain::{Boot, Disk, Domain};
 use crate::config::{Bus, Firmware, Model};
 use crate::image::section::{Card, Draft};
 use std::fmt::Write;
 
-/// A step.
+/// Step of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// What is done.
+    /// Action of the step.
     pub what: String,
-    /// Why.
+    /// Reason for the step.
     pub why: String,
-    /// How.
+    /// Executor of the step, with its command or description.
     pub how: How,
 }
 
-/// How a step is done.
+/// Executor of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum How {
-    /// By this program, in these words.
+    /// Carried out by this program, as described by the text.
     Here(String),
-    /// By a person, with this command; the guest boots without it.
+    /// Optional command for an operator; the guest boots without it.
     Person(String),
-    /// By a person, with this command, and before anything else.
+    /// Command for an operator that has to run before the conversion.
     Before(String),
 }
 
-/// What was seen of a file system.
+/// File system found on a disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Found {
-    /// The number of its partition; 0: there is no partition table.
+    /// Number of its partition; 0: the disk has no partition table.
     pub partition: u32,
-    /// Where it begins, bytes.
+    /// Offset on the disk, bytes.
     pub begin: u64,
-    /// Its type, as `blkid` calls it; empty: none is known.
+    /// Type as named by `blkid`; empty: unknown.
     pub system: String,
-    /// Its UUID; empty: none.
+    /// UUID of the file system; empty: none.
     pub uuid: String,
 }
 
-/// What was seen of a disk of the configuration.
+/// Contents of a disk of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Seen {
-    /// Its size, bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its format, as QEMU calls it.
+    /// Image format as named by QEMU.
     pub format: String,
-    /// The kind of its partition table, as `blkid` calls it; empty: none.
+    /// Type of the partition table as named by `blkid`; empty: none.
     pub table: String,
-    /// The file systems on it.
+    /// File systems on the disk.
     pub found: Vec<Found>,
-    /// Why it cannot be used.
+    /// Reason why the disk cannot be used.
     pub defect: Option<String>,
 }
 
-/// What was seen of a Linux system.
+/// Linux system found on the disks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Linux {
-    /// The disk of the configuration that has it, and the place of its file system there.
+    /// Index of the disk in the configuration, and index of the root file system on that disk.
     pub root: (usize, usize),
-    /// Its name, from `os-release` or `debian_version`.
+    /// Name of the distribution, from `os-release` or `debian_version`.
     pub title: String,
     /// Kernels with modules, the newest first.
     pub kernels: Vec<Kernel>,
-    /// The program that makes its initial RAM disks.
+    /// Tool that builds the initial RAM disks.
     pub maker: Maker,
-    /// Its other traits.
+    /// Other properties that matter for the conversion.
     pub traits: Traits,
 }
 
-/// A kernel.
+/// Kernel of a Linux system.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Kernel {
-    /// Its version.
+    /// Version as in the name of its module directory.
     pub version: String,
-    /// Its file is in `/boot`.
+    /// The kernel image is in `/boot`.
     pub has_image: bool,
-    /// Its modules, or the kernel itself, have drivers for virtio.
+    /// The kernel has virtio drivers, built in or as modules.
     pub has_virtio: bool,
 }
 
-/// What makes initial RAM disks.
+/// Tool that builds initial RAM disks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Maker {
     /// initramfs-tools of Debian.
     InitramfsTools,
     /// dracut.
     Dracut,
-    /// None that is known.
+    /// No known tool.
     #[default]
     None,
 }
 
-/// What else a system has.
+/// Other properties of a Linux system.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Traits {
-    /// `/etc/inittab`: init of System V.
+    /// The system has `/etc/inittab`: System V init.
     pub has_inittab: bool,
-    /// Files of rules that give network cards names by their MAC address or bus.
+    /// udev rules that name network cards by MAC address or bus.
     pub net_rules: Vec<String>,
-    /// Devices in `fstab` that become UUIDs.
+    /// Devices in `fstab` that are replaced by UUIDs.
     pub devices: Vec<String>,
-    /// Devices in `fstab` of which nothing is known.
+    /// Devices in `fstab` that no disk of the configuration has.
     pub devices_left: Vec<String>,
-    /// `/boot` is a file system of its own: the disk and its place there.
+    /// Separate file system for `/boot`: index of the disk, and index on that disk.
     pub boot: Option<(usize, usize)>,
 }
 
-/// What was seen of a Windows system.
+/// Windows system found on the disks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Windows {
-    /// Drivers of virtio that it lacks; None: its file system could not be read.
+    /// Missing virtio drivers; None: the file system could not be read.
     pub missing: Option<Vec<String>>,
 }
 
-/// The system on the disks.
+/// Operating system found on the disks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum System {
     /// Linux.
     Linux(Linux),
     /// Windows.
     Windows(Windows),
-    /// Neither was found.
+    /// No known system was found.
     #[default]
     Unknown,
 }
 
-/// The way of a guest.
+/// Plan of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// The steps, in their order.
+    /// Steps in the order of execution.
     pub steps: Vec<Step>,
-    /// The kernel that will boot.
+    /// Kernel that will boot.
     pub kernel: Option<Choice>,
-    /// The sections of the guest.
+    /// Configuration sections of the new guest.
     pub draft: Draft,
-    /// The new disks.
+    /// Disks of the new guest.
     pub targets: Vec<Target>,
 }
 
-/// A kernel that will boot.
+/// Kernel that will boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Choice {
-    /// Its version.
+    /// Kernel version.
     pub version: String,
-    /// It is copied from the host, where the configuration names it.
+    /// The kernel is copied from the host path in the configuration.
     pub from_host: bool,
 }
 
-/// A disk of the new guest.
+/// Disk of the new guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
-    /// The name at the old machine: `xvda`.
+    /// Device name in Xen, such as `xvda`.
     pub name: String,
-    /// The disks of the configuration that it is made of, by their place there.
+    /// Indexes of the disks of the configuration that form this disk.
     pub parts: Vec<usize>,
-    /// They are partitions, and get a table.
+    /// The disks are partitions and get a partition table.
     pub wraps: bool,
-    /// Its size, bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -190,10 +190,10 @@ impl Step {
     }
 }
 
-/// Groups disks of the configuration into those of the new guest.
+/// Groups the disks of the configuration into disks of the new guest.
 ///
 /// # Errors
-/// Partitions of one disk do not fit into a table.
+/// The partitions of one disk do not fit into a partition table.
 pub fn targets(
     disks: &[Disk],
     seen: &[Seen],
@@ -201,7 +201,8 @@ pub fn targets(
     let mut targets: Vec<Target> = Vec::new();
     for (index, disk) in disks.iter().enumerate() {
         let known = seen.get(index).cloned().unwrap_or_default();
-        // A file system without a table is wrapped, whatever its name.
+        // A file system without a partition table is wrapped into a partition regardless of the
+        // device name.
         let is_bare = known.table.is_empty() && known.found.iter().any(|one| one.partition == 0);
         let wraps = disk.partition.is_some() || is_bare;
         let same = targets
@@ -228,13 +229,13 @@ pub fn targets(
     Ok(targets)
 }
 
-/// Whether a bare partition is swap.
+/// Returns whether a bare partition is swap space.
 pub fn is_swap(seen: &Seen) -> bool {
     seen.found.iter().any(|one| one.system == "swap")
 }
 
-/// Returns the kernel that will boot: the newest with drivers for virtio in the image, or that of the
-/// host.
+/// Returns the kernel that will boot: the newest one in the image with virtio drivers, or the one
+/// of the host.
 pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<Choice> {
     let fits = |kernel: &&Kernel| kernel.has_image && kernel.has_virtio;
     if let Some(kernel) = linux.kernels.iter().find(fits) {
@@ -259,10 +260,10 @@ pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<Choice> {
     })
 }
 
-/// Makes the plan. `host_has`: the kernel that the configuration names is a file of this host.
+/// Creates the plan. `host_has`: the kernel in the configuration exists on this host.
 ///
 /// # Errors
-/// Partitions of one disk do not fit into a table.
+/// The partitions of one disk do not fit into a partition table.
 pub fn make(
     domain: &Domain,
     name: &str,
@@ -272,7 +273,7 @@ pub fn make(
 ) -> Result<Plan, crate::image::boot::BootError> {
     let mut targets = targets(&domain.disks, seen)?;
     if let System::Linux(linux) = system {
-        // The BIOS boots the first disk.
+        // The BIOS boots from the first disk.
         let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
         targets.sort_by_key(|target| !target.parts.contains(&boots));
     }
@@ -317,7 +318,7 @@ pub fn make(
     Ok(plan)
 }
 
-/// A word of a configuration in a command for a shell.
+/// Quotes a word for a shell command.
 fn quoted(word: &str) -> String {
     let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-:@+".contains(sign);
     match !word.is_empty() && word.chars().all(is_plain) {
@@ -525,7 +526,7 @@ impl Plan {
         ));
     }
 
-    /// Whether a person has to do something first.
+    /// Returns whether an operator has to act before the conversion.
     pub fn is_blocked(&self) -> bool {
         self.steps
             .iter()

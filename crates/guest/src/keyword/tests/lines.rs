@@ -1,4 +1,4 @@
-//! What is said of single lines.
+//! Diagnostics about single lines.
 
 use super::{DIRECTORY, MAIL, refused};
 

@@ -1,4 +1,4 @@
-//! What `guest` sections come to, and what is said of wrong ones.
+//! Results of `guest` sections, and diagnostics about wrong ones.
 
 mod lines;
 mod together;
@@ -229,7 +229,7 @@ guest mail
     stop-timeout 30s
 ";
 
-/// What they come to.
+/// Returns the expected guest.
 fn all() -> config::Guest {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let disk = |volume: &str, read_only, bus| Disk {

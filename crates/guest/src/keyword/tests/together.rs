@@ -1,4 +1,4 @@
-//! What is said of guests together: with nodes, with volumes, and with other guests.
+//! Diagnostics about guests in relation to nodes, volumes and other guests.
 
 use super::{DIRECTORY, MAIL, SITE, alone, load, on_alpha, refused};
 use crate::config::mac_of;

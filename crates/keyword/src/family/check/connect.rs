@@ -1,4 +1,4 @@
-//! `tcp-check connect` and `http-check connect`.
+//! Keywords `tcp-check connect` and `http-check connect`.
 
 use super::{Comment, unknown_word};
 use crate::family::Loader;
@@ -24,7 +24,7 @@ const WORDS: &[&str] = &[
     "comment",
 ];
 
-/// What the words say, and the comment. `http`: of `http-check`.
+/// Parses the words of a step and its comment. `http`: the keyword is `http-check`.
 pub(super) fn connect(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -77,7 +77,7 @@ fn protocol(args: &mut Args<'_>, http: bool) -> Result<HttpProtocol, Diagnostic>
     match word.str() {
         "h1" if http => Ok(HttpProtocol::Http1),
         "h2" if http => Ok(HttpProtocol::Http2),
-        // What is no HTTP is bytes, which is what it is anyway.
+        // A protocol other than HTTP means plain bytes, which is the default.
         "none" if !http => Ok(HttpProtocol::Http1),
         _ if http => Err(unknown_word(args, word, &["h1", "h2"])),
         _ => Err(unknown_word(args, word, &["none"])),

@@ -1,4 +1,4 @@
-//! `tcp-check expect` and `http-check expect`.
+//! Keywords `tcp-check expect` and `http-check expect`.
 
 use super::{Comment, unknown_word};
 use crate::family::Args;
@@ -43,20 +43,20 @@ fn words(http: bool) -> Vec<&'static str> {
     [patterns, OPTIONS].concat()
 }
 
-/// What the words say, and the comment. `http`: of `http-check`.
+/// Parses the words of a step and its comment. `http`: the keyword is `http-check`.
 pub(super) fn expect(
     loader: &mut Loader,
     args: &mut Args<'_>,
     http: bool,
 ) -> Result<(Expect, Comment), Diagnostic> {
-    // Whatever stands before the pattern; it comes into this one.
+    // Options before the pattern are stored here first.
     let mut expect = Expect::success();
     let mut comment = None;
     let mut word = args.required("a matching pattern")?;
     while option(loader, args, word, &mut expect, &mut comment)? {
         word = args.required("a matching pattern")?;
     }
-    // `!` stands alone or before the word.
+    // The `!` is a word of its own or precedes the word.
     let mut kind = word.text().into_owned();
     while let Some(rest) = kind.strip_prefix('!') {
         expect.negated = !expect.negated;
@@ -90,7 +90,7 @@ pub(super) fn expect(
     Ok((expect, comment))
 }
 
-/// One of the options before or behind the pattern; false is another word.
+/// Parses an option before or after the pattern. False: the word is no option.
 fn option(
     loader: &mut Loader,
     args: &mut Args<'_>,
@@ -149,7 +149,7 @@ fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Dia
     })
 }
 
-/// A pattern, which is not empty.
+/// Parses a pattern, which must not be empty.
 fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Diagnostic> {
     let word = args.required("<pattern>")?;
     if word.bytes.is_empty() {
@@ -159,7 +159,7 @@ fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Diagnostic> {
     Ok(word)
 }
 
-/// The bytes of hexadecimal digits.
+/// Decodes hexadecimal digits.
 pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Diagnostic> {
     match unhex(&word.bytes) {
         Some(bytes) => Ok(bytes.into()),
@@ -236,8 +236,7 @@ fn header(loader: &mut Loader, args: &mut Args<'_>, full: bool) -> Result<Patter
     Ok(Pattern::Header { name, value, full })
 }
 
-/// `[-m <how>] <pattern>`. Names are compared in lower case; the pattern may be a
-/// format.
+/// Parses `[-m <how>] <pattern>`. Names are compared in lower case; the pattern may be a format.
 fn matcher(
     loader: &mut Loader,
     args: &mut Args<'_>,

@@ -1,4 +1,4 @@
-//! External checks: `option external-check` and the lines that say which program it is.
+//! External checks: `option external-check` and the lines that configure the program.
 
 use super::super::places::GLOBAL;
 use super::super::{Args, Built, LineRow, places};
@@ -10,7 +10,7 @@ use model::codes;
 use model::config::{Check, CheckKind, Proxy, ProxyKind};
 use std::path::{Path, PathBuf};
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub(in crate::family) static LINES: &[LineRow] = rows! {
     "external-check" GLOBAL, allow, "external-check",
         "Allows external checks, which run a program (`option external-check`). The serving processes never start a \
@@ -74,7 +74,7 @@ fn path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// What is wrong with the lines of a proxy, and where its program may be.
+/// Reports problems of a proxy's lines, and returns the possible paths of its program.
 fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     let Check { kind, external, .. } = &proxy.check;
     let name = &proxy.name;
@@ -120,7 +120,7 @@ fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBu
             );
             Vec::new()
         }
-        // A name with a slash is not looked for.
+        // A name with a slash is not searched in the path.
         (false, false) if !command.contains('/') => {
             let directories = path.split(':');
             directories
@@ -131,8 +131,8 @@ fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBu
     }
 }
 
-/// What can be said of external checks when all lines are read: what they lack, and
-/// programs that cannot be run.
+/// Checks external checks after all lines were read: missing settings, and programs that cannot be
+/// executed.
 pub(in crate::family) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     let allowed = loader.config.global.external_checks;

@@ -1,4 +1,4 @@
-//! `http-check send`.
+//! Keyword `http-check send`.
 
 use super::{Comment, FIELDS_MAX, text_of, unknown_word};
 use crate::family::Args;
@@ -16,7 +16,7 @@ fn format(loader: &mut Loader, word: &Word) -> Result<Format, Diagnostic> {
     Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)
 }
 
-/// The request that the words say, and the comment.
+/// Parses the request and the comment.
 pub(super) fn request(
     loader: &mut Loader,
     args: &mut Args<'_>,

@@ -1,5 +1,4 @@
-//! The steps of checks: lines of `tcp-check` and `http-check`, in the order in
-//! which they are done.
+//! Steps of check scripts: lines of `tcp-check` and `http-check`, in the order of execution.
 
 use super::expect::binary;
 use super::{Comment, check_of, text_of};
@@ -12,7 +11,7 @@ use model::config::{CheckLines, ProxyKind};
 use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage, VariableChange};
 
-/// The lines of this family.
+/// Keyword rows of this family, for the registry.
 pub static LINES: &[LineRow] = rows! {
     "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]" places::CHECKS,
         |loader, args| connect(loader, args, false),
@@ -89,7 +88,7 @@ fn lines_of(loader: &mut Loader, http: bool) -> &mut CheckLines {
     }
 }
 
-/// Whose lines these are: a section's own count instead of those of its defaults.
+/// Returns the owner of the lines: a section's own lines replace those of its defaults.
 fn owner(loader: &mut Loader) -> (ProxyKind, Box<str>) {
     match loader.section {
         Section::HealthCheck(_) => (ProxyKind::Defaults, "healthcheck".into()),
@@ -149,13 +148,13 @@ fn add(
     Ok(())
 }
 
-/// The last of the steps that do something on a connection.
+/// Returns the last step that acts on a connection.
 fn last_acting(steps: &[Step]) -> Option<&StepAction> {
     let mut actions = steps.iter().rev().map(|step| &step.action);
     actions.find(|action| !matches!(action, StepAction::Comment | StepAction::Variable(_)))
 }
 
-/// A connection that is asked for is the first thing that is.
+/// Checks that a `connect` step comes first.
 fn connect_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
     if !matches!(action, StepAction::Connect(_)) {
         return None;
@@ -169,7 +168,7 @@ fn connect_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
     }
 }
 
-/// A connection, a request, what is expected of the answer: in this order.
+/// Checks the order of steps: connection, request, expected response.
 fn http_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
     match (action, last_acting(steps)) {
         (StepAction::Connect(_), None | Some(StepAction::Expect(_)))
@@ -216,7 +215,7 @@ fn variable(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
     add(loader, args, http, action, None)
 }
 
-/// How the word of a `send` is to be read.
+/// Interpretation of the argument of `send`.
 #[derive(Clone, Copy)]
 enum Sends {
     Text,

@@ -1,4 +1,4 @@
-//! Options about health checks.
+//! Server options for health checks.
 
 use super::{port, set, time_above_zero};
 use crate::family::Loader;
@@ -11,7 +11,7 @@ use model::config::{HealthCheck, ServerAddress, ServerOptions};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-/// The options of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "check" places::SERVER, |_, options, _| set(&mut options.check, true),
         "server web1 192.0.2.11:8080 check",
@@ -66,7 +66,7 @@ pub static OPTIONS: &[ServerRow] = rows! {
         "Uses the checks of this `healthcheck` section for the server, instead of those of its backend.";
 };
 
-/// More checks in a row than any server is worth.
+/// Maximum of `rise` and `fall`.
 const STREAK_MAX: u32 = 1_000_000;
 
 fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -75,11 +75,11 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
     Ok(())
 }
 
-/// The address for the checks of a server until their name resolves. No connection to it
-/// succeeds, so the checks fail and never reach the address of the server instead.
+/// Returns the address for the checks of a server until their host name resolves. No connection to
+/// it succeeds, so the checks fail and never reach the address of the server instead.
 ///
 /// # Errors
-/// The name has to resolve for this load.
+/// The host name has to resolve in this load.
 pub(super) fn unreachable_address(
     loader: &mut Loader,
     word: &Word,
@@ -94,7 +94,7 @@ pub(super) fn unreachable_address(
     Ok(Ipv4Addr::BROADCAST.into())
 }
 
-/// An address that checks go to, with a port or without.
+/// Parses the address for checks, with or without a port.
 pub(in crate::family) fn check_address(
     loader: &mut Loader,
     word: &Word,
@@ -147,7 +147,7 @@ fn socks4(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
 
 fn health_check(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<name>")?;
-    // The section may stand below: it is looked for at the end.
+    // The section may follow later in the file, so it is resolved at the end.
     options.health_check = Some(Arc::new(HealthCheck {
         name: word.text().into(),
         span: word.span,

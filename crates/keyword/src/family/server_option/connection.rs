@@ -1,4 +1,4 @@
-//! Options about the connections to a server.
+//! Server options for the connections to a server.
 
 use super::{one_of, set};
 use crate::family::Loader;
@@ -11,7 +11,7 @@ use model::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto
 use model::rules::{Expression, Usage};
 use std::sync::Arc;
 
-/// The options of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "send-proxy" places::SERVER, |_, options, _| send_proxy(options, Some(1)),
         "server web1 192.0.2.11:8080 send-proxy",
@@ -113,10 +113,10 @@ fn send_proxy_tls(options: &mut ServerOptions, common_name: bool) -> Built {
     Ok(())
 }
 
-/// Where a field is switched on.
+/// Function that returns the flag of a field.
 type Switch = fn(&mut ProxyExtensions) -> &mut bool;
 
-/// The fields of `proxy-v2-options`.
+/// Fields of `proxy-v2-options`.
 const PROXY_V2_FIELDS: [(&str, Switch); 8] = [
     ("ssl", |told| &mut told.tls),
     ("cert-cn", |told| &mut told.common_name),
@@ -145,7 +145,7 @@ fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
     Ok(())
 }
 
-/// A count, or -1 for none.
+/// Parses a limit; -1 means none.
 fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Diagnostic> {
     let count = args.integer("<count>", -1..=i64::from(i32::MAX))?;
     Ok(u32::try_from(count).ok())

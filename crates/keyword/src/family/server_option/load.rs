@@ -1,4 +1,4 @@
-//! Options about how much a server gets: weight, limits, role, state.
+//! Server options for the load of a server: weight, limits, role, state.
 
 use super::{one_of, set};
 use crate::family::value::octets_counted;
@@ -7,7 +7,7 @@ use language::Diagnostic;
 use language::value::TimeUnit::Milliseconds;
 use model::config::RingKey;
 
-/// The options of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "backup" places::SERVER, |_, options, _| set(&mut options.backup, true),
         "server web1 192.0.2.11:8080 backup",

@@ -1,5 +1,5 @@
-//! Options of servers that say how they are by other means than checks of their
-//! own: an agent, another server, the traffic.
+//! Server options for health by other means than the server's own checks: an agent, another
+//! server, the traffic.
 
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
@@ -14,12 +14,12 @@ use model::config::{
 };
 use std::collections::HashMap;
 
-/// Most errors in a row that anybody waits for.
+/// Maximum number of errors in a row.
 const ERRORS_MAX: u32 = 1_000_000;
-/// Most bytes that an agent is sent.
+/// Maximum number of bytes sent to an agent.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "agent-check" places::SERVER, |_, options, _| set(&mut options.agent.check, true),
         "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
@@ -128,7 +128,7 @@ fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) 
     set(&mut options.init_state, one_of(args, &states)?)
 }
 
-/// What can be said only when all servers are known.
+/// Checks these options when all servers are known.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     let mut ends = Vec::new();
@@ -155,7 +155,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     loader.tell_all(told);
 }
 
-/// What is wrong with one server whatever the others are.
+/// Checks one server without regard to others.
 fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
     let options = &server.options;
     let name = &server.name;
@@ -186,25 +186,25 @@ fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
     None
 }
 
-/// Where a server stands.
+/// Position of a server: proxy and server index.
 type Place = (ProxyIndex, ServerIndex);
 
-/// Which server tracks which. Each name is looked up once, however long chains are.
+/// Graph of `track` options. Each name is looked up once, however long chains are.
 struct Chains<'c> {
     config: &'c Config,
     next: HashMap<Place, Place>,
 }
 
-/// Where a chain leads.
+/// End of a chain of `track`.
 #[derive(Clone, Copy)]
 enum End {
-    /// To who is checked for all of it.
+    /// A server with checks.
     At(Place),
-    /// To one that nobody checks.
+    /// A server without checks.
     Unchecked(Place),
-    /// Back to itself.
+    /// The chain is a cycle.
     Loop,
-    /// To a name that there is not, which is told where it stands.
+    /// An unknown name, which is reported at its position.
     Nowhere,
 }
 
@@ -245,7 +245,7 @@ impl<'c> Chains<'c> {
         &self.config.proxy(at.0).servers[at.1.0 as usize]
     }
 
-    /// The end of the chain that begins at a server; what is found on the way is kept.
+    /// Returns the end of the chain that begins at a server, and stores the intermediate results.
     fn end(&self, from: Place, known: &mut HashMap<Place, End>) -> End {
         let mut way = Vec::new();
         let mut at = from;
@@ -253,7 +253,7 @@ impl<'c> Chains<'c> {
             if let Some(end) = known.get(&at) {
                 break *end;
             }
-            // Who comes by here again has gone round.
+            // A second visit of this server means a cycle.
             known.insert(at, End::Loop);
             way.push(at);
             let options = &self.server(at).options;
@@ -297,7 +297,7 @@ impl<'c> Chains<'c> {
     }
 }
 
-/// A name behind `track` that is nobody's.
+/// Returns the error for an unknown name after `track`.
 fn unknown(
     config: &Config,
     proxy: Option<ProxyIndex>,

@@ -1,4 +1,4 @@
-//! `set-proxy-v2-tlv-fmt`: fields of the PROXY header that a file makes up.
+//! Option `set-proxy-v2-tlv-fmt`: custom TLVs of the PROXY header.
 
 use crate::family::Loader;
 use crate::family::{Args, Built, ServerRow, places};
@@ -8,10 +8,10 @@ use model::config::{ProxyField, ServerOptions};
 use model::rules::{Format, Usage, proxy_field_number};
 use std::sync::Arc;
 
-/// The option, which has its argument in parentheses.
+/// Name of the option, whose argument is in parentheses.
 pub(in crate::family) const NAME: &str = "set-proxy-v2-tlv-fmt";
 
-/// The options of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = &[ServerRow {
     places: places::SERVER,
     syntax: "set-proxy-v2-tlv-fmt(<type>) [<format>]",
@@ -35,12 +35,12 @@ fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
         .and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'))
         .and_then(|number| proxy_field_number(number.as_bytes()));
     let Some(kind) = kind else {
-        // What follows is its format, which is no option.
+        // The next word is the format and not an option.
         let told = wrong(args);
         args.rest();
         return Err(told);
     };
-    // The format is optional: what follows may be the next option.
+    // The format is optional: the next word may be another option.
     let value = args
         .peek()
         .filter(|word| word.str().contains('%') || !is_option(word.str()));
@@ -59,7 +59,7 @@ fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
     Ok(())
 }
 
-/// Whether a word begins an option of `server`.
+/// Returns whether a word is the name of a server option.
 fn is_option(word: &str) -> bool {
     use language::keyword::Found;
     let table = &crate::family::registry().servers;

@@ -1,5 +1,4 @@
-//! Options of servers that are known by their names: who is asked, and which of
-//! the addresses they take.
+//! Options of servers with a host name: the resolvers, and the selection of addresses.
 
 use super::super::{Args, Built, ServerRow, places, resolvers};
 use crate::family::Loader;
@@ -10,7 +9,7 @@ use model::config::{
 };
 use model::rules::network::Network;
 
-/// The table.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "resolvers <section>" places::SERVER, section,
         "server web1 web.example.com:80 resolvers dns init-addr none",
@@ -113,7 +112,7 @@ fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
     Ok(())
 }
 
-/// Finds the sections that servers name, and reports those that can resolve nothing.
+/// Resolves the `resolvers` sections of servers, and reports those that cannot resolve anything.
 pub(crate) fn finish(loader: &mut Loader) {
     resolvers::report_empty(loader);
     let mut wanted = Vec::new();
@@ -145,7 +144,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     }
 }
 
-/// The place for the name that an operator may give to a server with an address.
+/// Returns an empty host name for a server with an address, since an operator may set one later.
 fn without_name(address: &ServerAddress) -> Option<Box<HostName>> {
     let port = match address {
         ServerAddress::Inet(address) => NamedPort::Fixed(address.port()),
@@ -163,7 +162,7 @@ fn without_name(address: &ServerAddress) -> Option<Box<HostName>> {
     }))
 }
 
-/// The place of a section by its name. `default` is made where the file has none.
+/// Returns the index of a section by its name. `default` is created if the file has none.
 pub(crate) fn find(
     loader: &mut Loader,
     span: language::Span,

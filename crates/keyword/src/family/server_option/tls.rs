@@ -1,4 +1,4 @@
-//! TLS towards a server.
+//! Server options for TLS.
 
 use super::{one_of, set};
 use crate::family::Loader;
@@ -16,7 +16,7 @@ use tls::certified::Parts;
 use tls::connector::{ClientSettings, Files};
 use tls::store::{ConfigLocation, Dependent, Store};
 
-/// The options of this family.
+/// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
     "ssl" places::SERVER,
         |_, options, _| {
@@ -227,8 +227,8 @@ fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
     set(&mut options.check_proto, Some(version))
 }
 
-/// Makes the connectors of all servers, when all of the file is read: `global`
-/// may stand anywhere.
+/// Creates the TLS connectors of all servers after the whole file was read, because `global` may
+/// follow later.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut defaults = loader.config.global.tls.clone();
     defaults.server_verify_none |= loader.context.options.unverified_servers;
@@ -244,7 +244,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             let server = &mut loader.config.proxies[proxy].servers[index];
             let tls = &server.options.tls;
             let speaks = tls.ssl || tls.check_ssl == Some(true) || by_step;
-            // An operator may switch on what a later `no-ssl` has undone.
+            // An operator may enable TLS that a later `no-ssl` has disabled.
             if (!speaks && !tls.ssl_said) || tls.refused {
                 continue;
             }
@@ -264,7 +264,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     finish_sections(loader, &defaults);
 }
 
-/// The same for peers and for servers of rings.
+/// Creates the TLS connectors of peers and of servers of rings.
 fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
     for at in 0..loader.config.peers.len() {
         let peers = &mut loader.config.peers[at];
@@ -302,7 +302,7 @@ fn secure(
     }
 }
 
-/// Makes a connector. `speaks`: why there is none is reported.
+/// Creates a connector. `speaks`: an error is reported.
 fn connect_by(
     loader: &mut Loader,
     (tls, defaults): (&mut ServerTls, &TlsDefaults),
@@ -337,7 +337,7 @@ enum Refused {
     Build(BuildError),
 }
 
-/// Puts what a server's line names into the store, where operators change it.
+/// Stores the files named in a server's line, so that operators can change them.
 fn files(store: &Store, tls: &ServerTls) -> Files {
     let mut files = Files::default();
     if let Some(file) = &tls.authorities {
@@ -363,7 +363,7 @@ fn files(store: &Store, tls: &ServerTls) -> Files {
         {
             store.add_certificate(&file.name, certified);
         }
-        // What only servers can be shown is not for operators to change.
+        // Files in use by servers alone are not for operators to change.
         let known = store.has_certificate(&file.name);
         files.certificate = known.then(|| file.name.clone());
     }

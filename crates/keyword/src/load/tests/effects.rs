@@ -1,4 +1,4 @@
-//! What lines of a file do in the model, whose own tests know no keywords.
+//! Effects of lines in the model, whose own tests know no keywords.
 
 mod actions;
 mod check_play;

@@ -1,4 +1,4 @@
-//! What typical mistakes are answered with, one line each.
+//! Diagnostics about typical mistakes, one line each.
 
 use super::{codes, text, told};
 

@@ -97,7 +97,7 @@ fn text(text: &str) -> Loaded {
     load_as(text, LoadOptions::default())
 }
 
-/// What both parts make of it.
+/// Loads a text with both parts, and returns both results.
 fn load_both(text: &str, options: LoadOptions) -> (Loaded, Vec<Vec<String>>) {
     let files = vec![("test.cfg".to_owned(), Text::new(text.into()))];
     let words = Words::of([&PART.sections, &OTHERS.sections]);
@@ -112,12 +112,12 @@ fn load_as(text: &str, options: LoadOptions) -> Loaded {
     load_both(text, options).0
 }
 
-/// What there is to tell, a line each.
+/// Returns the diagnostics, one per line.
 fn told(loaded: &Loaded) -> String {
     language::render::concise(&loaded.sources, &loaded.diagnostics, true)
 }
 
-/// The codes of what there is to tell.
+/// Returns the codes of the diagnostics.
 fn codes(loaded: &Loaded) -> Vec<&'static str> {
     loaded.diagnostics.iter().map(|d| d.code.id).collect()
 }

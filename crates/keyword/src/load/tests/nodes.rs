@@ -19,7 +19,7 @@ fn host(name: &str) -> LoadOptions {
     }
 }
 
-/// Where the first proxy listens: `alpha` where its port is 1, and so on.
+/// Returns the listeners of the first proxy: `alpha` for port 1, and so on.
 fn ports(loaded: &Loaded) -> Vec<String> {
     let config = loaded.config.as_ref();
     let config = config.unwrap_or_else(|| panic!("{}", told(loaded)));

@@ -3,7 +3,7 @@
 use super::{codes, text, told};
 use model::config::{BindAddress, Mode, ProxyOption};
 
-/// What HAProxy 1.3 and 1.4 were given.
+/// Configuration file for HAProxy 1.3 and 1.4.
 const OLD: &str = "\
 global
     daemon

@@ -1,4 +1,4 @@
-//! What is told of bad rules, and which are taken.
+//! Diagnostics about invalid rules, and accepted rules.
 
 use crate::testing::{codes_of, load_text};
 

@@ -9,7 +9,7 @@ use model::config::{Config, ProxyIndex, ServerIndex};
 use model::state::{CheckResult, CheckStatus};
 use std::sync::Arc;
 
-/// What the other side does at each read.
+/// Behaviour of the peer at each read.
 #[derive(Clone, Copy)]
 pub(crate) enum Says {
     Bytes(&'static [u8]),
@@ -31,7 +31,7 @@ fn config(lines: &str) -> Arc<Config> {
     Arc::new(loaded.config.unwrap_or_else(|| panic!("{lines}: {told:?}")))
 }
 
-/// What was sent, connections among it, and what it came to.
+/// Returns the bytes sent, with marks for connections, and the result.
 fn played(lines: &str, talk: &[Says]) -> (Vec<u8>, CheckResult) {
     let config = config(lines);
     let backend = config.proxies.iter().position(|p| &*p.name == "b");

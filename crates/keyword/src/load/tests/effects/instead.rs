@@ -1,4 +1,4 @@
-//! What a refused keyword says to use instead.
+//! Replacements that the errors about refused keywords suggest.
 
 use crate::testing::load_text;
 

@@ -1,4 +1,4 @@
-//! Which lines targets of logs get, and which server gets them.
+//! Log lines per target, and the servers that receive them.
 
 use crate::testing::load_text;
 use model::config::Step;
