@@ -15,9 +15,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
 
-/// How often a hand-over is looked at until it has ended.
+/// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a lease of the cluster may take to find another holder.
+/// Timeout for another node to get a lease of the cluster.
 const LEASE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Nobody took the addresses over: this machine keeps them.
@@ -109,7 +109,7 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
 enum End {
     /// Another machine has the addresses.
     Taken(String),
-    /// This machine keeps them.
+    /// This machine keeps the addresses.
     Kept(String),
     /// The role does not say.
     Unknown(String),
@@ -163,7 +163,7 @@ fn tell(end: &End) -> u8 {
     }
 }
 
-/// Whether the hand-over of an instance has ended, and how.
+/// Returns the result of an instance's hand-over, if it has ended.
 fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     let Some(one) = report.find(VIRTUAL_IP, name) else {
         let words = format!("{name} is no longer configured");
@@ -206,7 +206,7 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
 
 /// A time as our language writes it.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    /// The longest drain.
+    /// Limit of a drain, seconds.
     const SECONDS_MAX: u64 = 86_400;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

@@ -24,14 +24,14 @@ struct Found<'f> {
     places: Vec<Span>,
 }
 
-/// What is different.
+/// Type of a difference.
 enum What<'f> {
     Difference(&'f Difference),
     /// A keyword that does nothing here.
     WithoutEffect(&'f Documented),
 }
 
-/// What applies to files that have no error, for people or as JSON.
+/// Returns the differences that apply to valid files, as text or JSON.
 pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
     let statements = statements(loaded, config);
     let told: Vec<(String, Option<Span>)> = { loaded.diagnostics.iter() }
@@ -69,7 +69,7 @@ pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
     }
 }
 
-/// Whether a line has the keyword of a row.
+/// Returns whether a line has the keyword of a row.
 fn is_of(row: &Documented, line: &Statement) -> bool {
     let words: Vec<&str> = row.name.split(' ').collect();
     match row.kind {

@@ -28,7 +28,7 @@ fn machine() -> Arg {
     Arg::new("MACHINE").required(true).help(help)
 }
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show machines that boot from the network, and order what they boot")
@@ -160,7 +160,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// Asks the role.
+/// Sends a message to the role.
 fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfBoot) -> Result<T, String> {
     ask_part(instance, message.envelope())
 }
@@ -179,7 +179,7 @@ fn machines(matches: &ArgMatches) -> Result<Machines, String> {
     answer(&instance, &OfBoot::Machines {})
 }
 
-/// How long ago a moment was.
+/// Describes the time since a moment.
 fn ago(at: Moment) -> String {
     let now = Moment::now().boottime_ms;
     format!("{} ago", span(now.saturating_sub(at.boottime_ms)))
@@ -343,7 +343,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// How often a step was repeated.
+/// Describes how often a step was repeated.
 fn times(times: u32) -> String {
     match times {
         0 | 1 => String::new(),

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 use console::message::{AskLink, GivenLink};
 use std::process::ExitCode;
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Sign in to the web console; make second factors and tokens")

@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   evenkeel keyword 'timeout client'           explain a keyword
   evenkeel haproxy -c -f haproxy.cfg          use HAProxy's flags, without a link";
 
-/// The whole command line.
+/// Returns the complete command line.
 pub fn definition() -> Command {
     Command::new("evenkeel")
         .version(crate::identity::VERSION)
@@ -38,7 +38,7 @@ pub fn definition() -> Command {
         }))
 }
 
-/// A switch: `--NAME`.
+/// Defines a switch: `--NAME`.
 pub fn flag(name: &'static str, help: impl IntoResettable<StyledStr>) -> Arg {
     let flag = Arg::new(name).long(name);
     flag.action(ArgAction::SetTrue).help(help)

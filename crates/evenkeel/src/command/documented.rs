@@ -4,7 +4,7 @@ use super::definition;
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// These words are handed to another personality, or are of the process itself.
+/// Commands of another personality, or of the process itself.
 const NOT_OURS: [&str; 4] = ["haproxy", "keepalived", "internal", "help"];
 
 fn files(directory: &Path, ends: &str, found: &mut Vec<PathBuf>) {
@@ -64,7 +64,7 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Whether it could be typed, with values in the place of names.
+/// Checks that a command can be typed, with values in place of names.
 fn can_be_typed(command: &str) -> Result<(), String> {
     let Err(error) = definition().try_get_matches_from(words(command)) else {
         return Ok(());

@@ -17,7 +17,7 @@ fn host() -> Arg {
     Arg::new("HOST").required(true).help(help)
 }
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show remote desktops, drain session hosts and disconnect users")
@@ -87,7 +87,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// Asks the role.
+/// Sends a message to the role.
 fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfFarm) -> Result<T, String> {
     ask_part(instance, message.envelope())
 }

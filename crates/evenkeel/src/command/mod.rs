@@ -158,7 +158,7 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// How our own commands load files.
+/// Returns the load options of our own commands.
 pub fn load_options() -> configuration::LoadOptions {
     configuration::LoadOptions {
         resolve_names: true,
@@ -176,7 +176,7 @@ fn end(done: Result<String, String>) -> ExitCode {
     }
 }
 
-/// What the role of a part would be given of these files; None: they have nothing for it.
+/// Returns the input of a part's role for these files; None if they have nothing for it.
 fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 /// Exit code where the request gets no server and no reply.
 const NOWHERE: u8 = 3;
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show where a request would go, rule by rule, and why")
@@ -127,7 +127,7 @@ fn connection() -> [Arg; 7] {
     ]
 }
 
-/// Shows it.
+/// Prints the result.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match answered(matches) {
         Ok((text, gets_something)) => {
@@ -147,7 +147,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Why there is no answer.
 enum Refused {
-    /// In words.
+    /// A message.
     Words(String),
     /// The files have errors: these.
     Files(String),
@@ -206,7 +206,7 @@ fn config(
     config.ok_or_else(|| files_refused(sources, diagnostics))
 }
 
-/// What is wrong with the files.
+/// Formats the errors of the files.
 fn files_refused(sources: &SourceMap, diagnostics: &Diagnostics) -> Refused {
     let look = voice::look(&std::io::stderr(), false);
     Refused::Files(render::full(sources, diagnostics, &look))

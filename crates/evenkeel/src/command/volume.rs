@@ -36,7 +36,7 @@ use volume::keyword::NAME as PART;
 use volume::report::{BACKING, CLIENTS, COPIES, FILES, REPLICATION, SERVING, SIZE, VOLUME};
 use volume::role::{refusal_of_elsewhere, socket_path};
 
-/// How long a role may take to serve a volume that was created.
+/// Timeout until a role serves a new volume.
 const SERVED_LIMIT: Duration = Duration::from_secs(5);
 const USABLE_LOOK: Duration = Duration::from_millis(50);
 
@@ -113,7 +113,7 @@ fn there<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
     })
 }
 
-/// What the section of a volume says: that of these files, or of the running instance.
+/// Returns the section of a volume, from these files or from the running instance.
 pub(in crate::command) fn section(
     matches: &ArgMatches,
     name: &str,

@@ -7,16 +7,16 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the proxy may take to look through what it keeps.
+/// Timeout for the proxy's search in its history.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The command.
+/// Name of the command.
 const NAME: &str = "why";
 /// The words that ask for help.
 const HELP: [&str; 2] = ["--help", "-h"];
 /// Bytes of a line that are sent.
 const LINE_MAX: usize = 8 * 1024;
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show what was decided for a request that has ended, with times and reasons")
@@ -56,7 +56,7 @@ pub fn format() -> Arg {
         .default_value("text")
 }
 
-/// Whether the output is for programs.
+/// Returns whether the output is JSON.
 pub fn is_json(matches: &ArgMatches) -> bool {
     matches
         .get_one::<String>("format")

@@ -66,7 +66,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_request_key,
 ];
 
-/// Those of [`DEADLY`] that volumes need.
+/// Subset of [`DEADLY`] that volumes need.
 pub const RINGS: &[libc::c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -243,16 +243,16 @@ pub const USED_OLD: &[libc::c_long] = &[
     libc::SYS_time,
     libc::SYS_arch_prctl,
 ];
-/// None on other architectures.
+/// Empty on other architectures.
 #[cfg(not(target_arch = "x86_64"))]
 pub const USED_OLD: &[libc::c_long] = &[];
 
 /// A condition on one argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Test {
-    /// None of these values.
+    /// The argument has none of these values.
     NoneOf(&'static [u32]),
-    /// These bits have this value.
+    /// The masked bits have this value.
     Bits(u32, u32),
     /// Flags with which a file is written. A process that may write some files is spared.
     Writes,
@@ -263,11 +263,11 @@ pub enum Test {
 /// A call that is refused (EPERM) when its argument passes the test.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
-    /// The call.
+    /// Number of the system call.
     pub call: libc::c_long,
     /// The number of the argument.
     pub argument: u8,
-    /// The test.
+    /// Test of the argument.
     pub test: Test,
 }
 

@@ -27,18 +27,18 @@ const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 /// A capability that a process keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// The capability.
+    /// Required capability.
     pub capability: CapabilitySet,
-    /// For what.
+    /// Reason for the capability.
     pub why: Why,
-    /// Where the file asks for it.
+    /// Line of the configuration that requires it.
     pub span: Span,
 }
 
 /// The reason for a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// Its addresses change while it runs, and may have ports below 1024.
+    /// The addresses change at run time, and may have ports below 1024.
     Listens,
     /// `source` of a server has a port below 1024.
     SourcePort,
@@ -120,7 +120,7 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     kept
 }
 
-/// Whether connections may come from ports that need a right.
+/// Returns whether connections may have source ports that require a privilege.
 fn takes_low_ports(source: Source<'_>) -> bool {
     let low = |address: SocketAddr| (1..PORT_UNPRIVILEGED_MIN).contains(&address.port());
     match &source.ways.borrowed {

@@ -10,7 +10,7 @@ pub enum ConfinementError {
     /// Capabilities could not be read or given up.
     #[error("cannot drop capabilities: {errno}")]
     Capabilities {
-        /// The system's reason.
+        /// Error of the system.
         #[source]
         errno: Errno,
     },

@@ -115,7 +115,7 @@ pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, Confine
     Ok(rules.into())
 }
 
-/// What QEMU reads: the libraries' list, processors, its own threads.
+/// Files that QEMU reads: the cache of the dynamic linker, the processors, its own threads.
 const OF_QEMU: [&str; 4] = [
     "/etc/ld.so.cache",
     "/etc/localtime",

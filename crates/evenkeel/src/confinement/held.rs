@@ -4,10 +4,10 @@ use super::capabilities;
 use rustix::thread::CapabilitySet;
 use std::fmt;
 
-/// How access to files is confined.
+/// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Files {
-    /// By Landlock.
+    /// Confined by Landlock.
     Confined {
         /// The version of Landlock that the kernel has.
         version: u32,
@@ -16,14 +16,14 @@ pub enum Files {
     NotEnabled,
     /// The kernel has no Landlock.
     NotBuilt,
-    /// Not asked for.
+    /// Not requested.
     Unconfined,
 }
 
-/// Whether system calls are filtered.
+/// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Filtered {
-    /// They are.
+    /// The filter is active.
     Yes,
     /// The kernel (or whatever imitates it) has no such filters.
     NotBuilt,
@@ -34,13 +34,13 @@ pub enum Filtered {
 pub struct Held {
     /// Capabilities that it was to keep.
     pub wanted: CapabilitySet,
-    /// Capabilities that it has.
+    /// Capabilities of the process.
     pub capabilities: CapabilitySet,
     /// No program that it could start would get more rights.
     pub no_new_privileges: bool,
-    /// Access to files.
+    /// Confinement of file access.
     pub files: Files,
-    /// System calls.
+    /// Filter of system calls.
     pub system_calls: Filtered,
 }
 

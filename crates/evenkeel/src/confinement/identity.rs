@@ -56,7 +56,7 @@ impl ServiceUser {
     }
 }
 
-/// Where a user or group comes from.
+/// Source of a user or group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
     /// `user`, `uid`, `group` or `gid` of the file.
@@ -83,7 +83,7 @@ pub fn group_name(id: u32) -> Option<String> {
 /// it is.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's error.
 pub fn become_user(user: ServiceUser, member_of: Option<u32>) -> nix::Result<()> {
     if StartedAs::now() != StartedAs::Root {
         return Ok(());
@@ -126,8 +126,8 @@ impl StartedAs {
     }
 }
 
-/// Whether a map of a name space has this id: lines of first id inside, first
-/// id outside, how many.
+/// Returns whether an ID map of a user namespace contains this ID. Its lines have the first ID
+/// inside, the first ID outside, and a count.
 fn has(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(str::parse::<u32>);
@@ -145,11 +145,11 @@ fn has(map: &str, id: u32) -> bool {
 pub struct Identity {
     /// The user to become; None changes nothing.
     pub uid: Option<u32>,
-    /// Why this user.
+    /// Source of the user.
     pub uid_origin: Origin,
     /// The group to become; None changes nothing.
     pub gid: Option<u32>,
-    /// Why this group.
+    /// Source of the group.
     pub gid_origin: Origin,
     started_as: StartedAs,
 }

@@ -68,18 +68,18 @@ pub struct Confinement {
     pub reads: Vec<PathBuf>,
     /// Directories where it may create and write files.
     pub writes: Vec<PathBuf>,
-    /// Where the programs are that it may execute.
+    /// Directories of the programs that it may execute.
     pub programs: Vec<PathBuf>,
 }
 
-/// Where distributions install programs and what loads them. A directory in which a
-/// control role may write must not be among them.
+/// Directories of programs and of their dynamic linker. No directory in which a control role may
+/// write may be in this list.
 const PROGRAMS: &[&str] = &[
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu",
 ];
 
-/// Where a system has what it resolves names with: `hosts`, `resolv.conf` and `nsswitch.conf`, which may be links to
-/// files that are replaced later, and the libraries of further sources of names.
+/// Directories with the files for resolving names: `hosts`, `resolv.conf` and `nsswitch.conf`,
+/// which may be links to files that are replaced later, and the NSS libraries.
 const NAME_FILES: &[&str] = &["/etc", "/run", "/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
 impl Confinement {

@@ -15,7 +15,7 @@ pub fn as_console(member_of: Option<u32>) -> Result<(), String> {
 /// The same for the farm role, whose addresses change while it runs: it may open ports below 1024.
 ///
 /// # Errors
-/// As of [`as_console`].
+/// Fails as [`as_console`].
 pub fn as_farm(member_of: Option<u32>) -> Result<(), String> {
     become_one(&Confinement::farm(), ServiceUser::Farm, member_of)
 }

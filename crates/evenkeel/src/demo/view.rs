@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How often the view is drawn.
+/// Refresh interval of the view.
 const FRAME: Duration = Duration::from_millis(100);
 /// Over how long rates are measured.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub fn show(stage: &Stage) -> ExitCode {
     }
 }
 
-/// What a key is for.
+/// Function of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
     Toggle(usize),
@@ -98,7 +98,7 @@ fn obey(stage: &Stage, key: Key) -> io::Result<()> {
 struct Rates {
     began: Instant,
     before: Counted,
-    /// All since the start.
+    /// Counters since the start.
     whole: Counted,
     /// In the last whole window.
     second: Counted,
@@ -127,15 +127,15 @@ impl Rates {
 /// All that a frame shows.
 struct Scene {
     proxy: SocketAddr,
-    /// The first two servers.
+    /// Addresses of the first two servers.
     servers: [SocketAddr; 2],
     /// Names and states of the servers.
     states: Vec<(String, String)>,
     second: Counted,
     whole: Counted,
-    /// Requests that hang.
+    /// Number of hanging requests.
     hanging: usize,
-    /// Whether the third server serves.
+    /// True if the third server is in service.
     is_changed: bool,
     events: Vec<Happened>,
     helps: bool,
@@ -271,8 +271,8 @@ fn servers(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     frame.render_widget(Paragraph::new(text), last);
 }
 
-/// How it went for clients, and whether that is bad. A request that hangs has not failed
-/// yet, and nobody would call that good.
+/// Returns the result for clients, and whether it is bad. A hanging request has not failed yet, but
+/// the result is not good, either.
 fn verdict(whole: Counted, hanging: usize) -> (String, bool) {
     let (failed, all) = (whole.failed, whole.requests());
     let mut text = format!("failed requests seen by clients: {failed} of {all}");
@@ -338,7 +338,7 @@ fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     lines.into_iter().skip(hidden).collect()
 }
 
-/// What the keys do, and what to watch.
+/// Help text: the keys, and what to watch.
 const HELP: &[&str] = &[
     "",
     " 1, 2   stop or start a server: the other one gets its requests",

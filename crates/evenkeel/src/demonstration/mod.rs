@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-/// The part's name.
+/// Name of the part.
 pub const NAME: &str = "demonstration";
 /// Bytes of a line on its socket.
 pub const LINE_BYTES_MAX: usize = 16 << 10;
@@ -24,17 +24,17 @@ pub const LINE_BYTES_MAX: usize = 16 << 10;
 /// Something of the platform that can have a fault, as a line of the socket has it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Thing {
-    /// Its kind: `node`, `link`, `server`.
+    /// Type: `node`, `link`, `server`.
     pub kind: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// Its state in a word.
+    /// Current state, as one word.
     pub state: String,
-    /// It has the fault.
+    /// The object has the fault.
     pub is_faulty: bool,
-    /// What can be done: the word, the button, and what follows.
+    /// Offered action: keyword, button text, and consequence.
     pub offer: [String; 3],
-    /// What is ordered by it.
+    /// Order of the action.
     pub order: Order,
 }
 
@@ -43,11 +43,11 @@ pub struct Thing {
 pub struct Order {
     /// The key of its menu.
     pub key: char,
-    /// Whether the fault is to be there.
+    /// True to inject the fault, false to remove it.
     pub is_faulty: bool,
 }
 
-/// The section.
+/// Part of the demonstration.
 pub static PART: Part = Part {
     name: NAME,
     sections: Sections {

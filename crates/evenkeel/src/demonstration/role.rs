@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     life: Life::Beside(Beside {
         keeps: false,
@@ -36,7 +36,7 @@ pub static ROLE: RoleRow = RoleRow {
 
 /// The number of [`Order`] among messages.
 const ORDER: u16 = 1;
-/// What the page says above all.
+/// Headline of the page.
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
                     and the faults below are made on purpose";
 
@@ -91,7 +91,7 @@ impl Demonstration {
         }
     }
 
-    /// Passes an order on.
+    /// Forwards an order.
     fn order(&mut self, order: Order) -> Result<String, String> {
         let ended = || "the demonstration has ended".to_owned();
         let stream = self.stream.as_mut().ok_or_else(ended)?;

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 /// Status codes (RFC 9110, 15).
 const STATUS: RangeInclusive<i64> = 100..=599;
-/// Lines of all sections.
+/// Limit of lines in all sections.
 const EXPECTATIONS_MAX: usize = 1000;
 /// The words behind the request.
 const WORDS: [&str; 12] = [
@@ -20,26 +20,26 @@ const WORDS: [&str; 12] = [
 /// A request, and what should become of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expectation {
-    /// The request.
+    /// Request of the line.
     pub request: Request,
-    /// The whole line.
+    /// Position of the line.
     pub span: Span,
-    /// Where the frontend is named.
+    /// Position of the frontend's name.
     pub on: Option<Span>,
-    /// All of these.
+    /// Expected results, all of which have to be met.
     pub wishes: Vec<(Wish, Span)>,
 }
 
-/// What should become of a request.
+/// Expected result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wish {
     /// A server of this backend gets it; or the backend replies, if a reply is expected.
     Backend(String),
-    /// This server gets it.
+    /// This server receives the request.
     Server {
-        /// Its backend, if it is named.
+        /// Backend of the server, if it is named.
         backend: Option<String>,
-        /// Its name.
+        /// Name of the server.
         server: String,
     },
     /// The proxy replies with this status.
@@ -124,7 +124,7 @@ fn asked(args: &mut Args<'_>) -> Result<Asked, Diagnostic> {
     asked.map_err(|words| args.mistake(&codes::VALUE, first.span.to(target.span), &words))
 }
 
-/// What is gathered of a line.
+/// Values that were parsed from a line.
 #[derive(Default)]
 struct Gathered {
     source: Option<End>,
@@ -180,7 +180,7 @@ impl Gathered {
     }
 }
 
-/// An outcome.
+/// Parses an expected result.
 fn wish(args: &mut Args<'_>, word: &Word) -> Result<Wish, Diagnostic> {
     Ok(match word.str() {
         "backend" => Wish::Backend(text(args, word, "the name of a backend")?),

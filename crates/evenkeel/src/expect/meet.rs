@@ -1,4 +1,4 @@
-//! What becomes of the requests, and where that is not what was expected.
+//! Evaluates the requests of `test` sections, and reports unexpected results.
 
 use super::{Expectation, Wish, codes};
 use crate::route::{NotFollowed, Outcome, Report, Request};
@@ -8,7 +8,7 @@ use language::{Diagnostic, SourceMap};
 use proxy::route::NotThere;
 use std::time::{Duration, Instant};
 
-/// How long all of them may take.
+/// Timeout for all requests together.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Serves the requests by what was loaded, and returns what is wrong.
@@ -57,7 +57,7 @@ fn not_followed(one: &Expectation, error: &NotFollowed) -> Diagnostic {
     }
 }
 
-/// What is wrong, if anything is.
+/// Returns an error if the result differs from the expectation.
 fn difference(one: &Expectation, report: &Report, files: &[String]) -> Option<Diagnostic> {
     let replies = |(wish, _): &(Wish, _)| matches!(wish, Wish::Status(_) | Wish::Location(_));
     let replies = one.wishes.iter().any(replies);
@@ -107,7 +107,7 @@ fn is_met(wish: &Wish, replies: bool, report: &Report) -> bool {
     }
 }
 
-/// What became of it.
+/// Describes the result of a request.
 fn became(report: &Report) -> String {
     match &report.outcome {
         Outcome::Server {

@@ -66,7 +66,7 @@ fn documented() -> Vec<Documented> {
     all
 }
 
-/// The first line.
+/// Parses the first line.
 fn begin(draft: &mut Draft, head: &Line) -> Built {
     let mut args = Args::new(head, 1, "test", "test [<name>]", &codes::OF_ARGUMENTS);
     args.next();

@@ -8,14 +8,14 @@ use language::{Diagnostics, SourceMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How keepalived's files are to be taken.
+/// Load options for the files of keepalived.
 #[derive(Clone, Debug, Default)]
 pub struct AddressWishes {
     /// `-i`
     pub config_id: Option<String>,
     /// `-P`
     pub vrrp_only: bool,
-    /// Under the name `keepalived`.
+    /// True under the name `keepalived`.
     pub as_keepalived: bool,
     /// `-s`: wins over the file.
     pub namespace: Option<String>,
@@ -32,8 +32,8 @@ const LIFETIME_DOWN_INTERVALS: u32 = 10;
 /// The shortest life that the kernel keeps well: it counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
 
-/// How long the addresses of an instance outlive their role, so that they vanish
-/// from a machine on which everything was killed.
+/// Returns the time for which the addresses of an instance outlive their role. Then they disappear
+/// from a machine on which all processes were killed.
 fn lifetime(instance: &Instance) -> Duration {
     // The skew of the least priority is below one advert.
     let adverts = u32::from(instance.options.down_timer_adverts) + 1;
@@ -46,11 +46,11 @@ fn lifetime(instance: &Instance) -> Duration {
 pub struct Read {
     /// None if there is an error.
     pub config: Option<Config>,
-    /// The files.
+    /// Loaded files.
     pub sources: SourceMap,
-    /// The diagnostics.
+    /// Diagnostics of the load.
     pub diagnostics: Diagnostics,
-    /// Files that they include.
+    /// Included files.
     pub included: Vec<PathBuf>,
 }
 

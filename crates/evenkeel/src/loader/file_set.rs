@@ -96,12 +96,12 @@ trait Files {
     fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>>;
 }
 
-/// This machine, but for files.
+/// This machine, but with the files of a set.
 #[derive(Default)]
 struct WithFiles<F> {
     machine: Machine,
     files: F,
-    /// What applies where the machine lacks something for an accepted version.
+    /// Fallback for resources that this machine lacks for an accepted version.
     fallback: Option<Arc<Fallback>>,
     /// Looks up names, and notes those that do not resolve.
     names: Option<Arc<Fallback>>,
@@ -176,7 +176,7 @@ impl<F: Files> Outside for WithFiles<F> {
     }
 }
 
-/// This machine with the files of a set.
+/// Returns this machine with the files of a set.
 pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: Machine::new(),
@@ -186,7 +186,7 @@ pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     }
 }
 
-/// This machine with its own files. Names that do not resolve are noted.
+/// Returns this machine with its own files. Names that do not resolve are recorded.
 pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: Machine::new(),
@@ -331,7 +331,7 @@ pub fn collect(
     gathering.finish()
 }
 
-/// A set that grows.
+/// A set under construction.
 #[derive(Default)]
 struct Gathering {
     set: FileSet,

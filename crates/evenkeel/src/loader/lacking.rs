@@ -1,5 +1,6 @@
-//! What a machine lacks for a version of the cluster that it accepted earlier. The version is
-//! served without it, or with the answer of an earlier load; any other version is refused for it.
+//! Resources that this machine lacks for an accepted version of the cluster. The version is served
+//! without them, or with the result of an earlier load. Any other version is refused because of
+//! them.
 
 use super::{Refusal, Wishes};
 use cluster::durable;
@@ -65,7 +66,7 @@ impl Wishes {
         self.fallback = Some(Arc::new(Fallback::new(found(load), patience)));
     }
 
-    /// What the load did not find.
+    /// Returns the resources that the load did not find.
     pub(super) fn lacking(&self) -> Vec<Missing> {
         let lacks = self.fallback.iter().flat_map(|fallback| fallback.lacks());
         let mut missing: Vec<Missing> = lacks.map(|lack| describe(&lack)).collect();
@@ -74,9 +75,9 @@ impl Wishes {
     }
 }
 
-/// Whether the directory that a line names is there, or none is named. One that is not is
-/// added to the missing things of an accepted version; for any other version the caller finds
-/// out later.
+/// Returns whether the directory that a line names exists; true if none is named. For an accepted
+/// version, a missing directory is added to the missing resources. For any other version the caller
+/// detects it later.
 pub(super) fn has_directory(
     wishes: &Wishes,
     path: Option<&Path>,

@@ -2,9 +2,9 @@
 //! start and one for each change. It may read files, look names up, open and
 //! bind; it parses what a user wrote, so the supervisor need not.
 //!
-//! What it makes of all that (a plan, a bundle, descriptors) it gives to the
-//! supervisor and ends. It serves nobody, gives up no right and changes
-//! nothing that serves: what it opened and nobody takes is closed with it.
+//! The loader passes its results (a plan, a bundle, descriptors) to the supervisor and ends. It
+//! serves no traffic, drops no privileges and changes nothing in service. Descriptors that the
+//! supervisor does not take are closed at its end.
 
 pub mod addresses;
 mod compare;
@@ -28,7 +28,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the supervisor may take to fetch the outcome.
+/// Time that the supervisor has to fetch the result.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Parses the command line of a start.

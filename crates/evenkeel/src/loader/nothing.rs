@@ -52,7 +52,7 @@ pub(super) fn anywhere(
     (!elsewhere).then_some(NOTHING)
 }
 
-/// Whether there is something to run. Files with errors may have something.
+/// Returns whether there is something to run. Files with errors may contain something.
 fn has_some(site: &Site) -> bool {
     let listens = site
         .proxy
@@ -62,7 +62,7 @@ fn has_some(site: &Site) -> bool {
     listens || !site.running(&Payloads::new()).is_empty()
 }
 
-/// Whether conditions (`.if`) choose lines: they may choose others on other machines.
+/// Returns whether conditions (`.if`) choose lines: on other machines they may choose others.
 fn depends_on_conditions(set: &FileSet) -> bool {
     let mains = set.files.iter().filter(|file| file.main);
     mains

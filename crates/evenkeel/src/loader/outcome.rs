@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A version that a role can take.
 pub struct Made {
-    /// The plan.
+    /// Plan for the supervisor.
     pub plan: Plan,
     /// All that loading asked of the outside.
     pub bundle: OwnedFd,

@@ -123,8 +123,8 @@ fn content(wishes: &Wishes, loaded: &Loaded) -> u64 {
     hasher.finish()
 }
 
-/// Whether a load that looks for missing things found other files. Nobody has asked for these,
-/// and somebody may still be writing them.
+/// Returns whether a load for missing resources found edited files. Nobody has requested these, and
+/// they may still be incomplete.
 fn is_edited(load: &Load, content: u64) -> bool {
     let previous = load.previous.as_ref();
     let differs = previous.is_some_and(|plan| plan.content != content);
@@ -153,7 +153,7 @@ fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
     true
 }
 
-/// The previous version.
+/// Previous version.
 struct Before {
     recording: Option<Recording>,
     payloads: Payloads,
@@ -272,7 +272,8 @@ fn build(
     Ok(made)
 }
 
-/// Whether there is something for a proxy; `others`: it need not be.
+/// Returns whether the configuration contains something for a proxy. If `others` is true, that is
+/// optional.
 fn serves(config: &Config, others: bool, form: Form) -> bool {
     match form {
         Form::Own => config.listens() || !others,

@@ -1,7 +1,7 @@
 //! Files that change by themselves (`watch`): where a version's files stand,
 //! symbolic links included, and whether they are as they were.
 //!
-//! It watches nothing: the supervisor does, which reads nothing.
+//! The module watches nothing. The supervisor does, which in turn reads no files.
 
 use super::Refusal;
 use super::wishes::Wishes;
@@ -44,7 +44,7 @@ pub fn read(
     wishes.read(voice)
 }
 
-/// Whether the files are those of the version that serves.
+/// Returns whether the files are those of the serving version.
 pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
     let states = &loaded.watched.states;
     before.is_some_and(|before| before.content(states) == loaded.recording.content(states))
@@ -127,7 +127,7 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
 #[derive(Default)]
 struct Interest {
     names: BTreeSet<OsString>,
-    /// It was named itself, for the configuration files in it.
+    /// The directory was named for its configuration files.
     listed: bool,
     /// Whatever is in it counts, also what comes.
     every: bool,
@@ -139,7 +139,7 @@ struct Interest {
 #[derive(Default)]
 struct Places {
     known: BTreeMap<PathBuf, Interest>,
-    /// Whether lines name the added files.
+    /// Lines name the added files.
     named: bool,
 }
 

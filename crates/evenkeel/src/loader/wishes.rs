@@ -16,12 +16,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The options.
+/// Options of a load.
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// The files and directories of the command line.
     pub paths: Vec<PathBuf>,
-    /// The files.
+    /// Files to load.
     pub files: Vec<NamedFile>,
     /// The files in keepalived's language.
     pub address_files: Vec<NamedFile>,
@@ -29,11 +29,11 @@ pub struct Wishes {
     pub set: Option<FileSet>,
     /// The files that these include.
     pub included: Vec<PathBuf>,
-    /// How those are to be taken.
+    /// Load options for the files of keepalived.
     pub addresses: AddressWishes,
     /// `-L`
     pub local_peer: Option<String>,
-    /// How to load.
+    /// Options of the loader.
     pub options: LoadOptions,
     /// The settings that override the file.
     pub plan: process::Plan,
@@ -45,7 +45,7 @@ pub struct Wishes {
     pub verbose: bool,
     /// The version was accepted: it is served without what this machine lacks.
     pub accepted: bool,
-    /// What applies where this machine lacks something, and what it lacked; None for a check.
+    /// Fallback for resources that this machine lacks, with a record of them; None for a check.
     pub fallback: Option<Arc<Fallback>>,
     /// A number for what the files in keepalived's language hold.
     pub address_content: u64,

@@ -193,7 +193,7 @@ fn places() -> Vec<(String, String)> {
     all
 }
 
-/// What of a text shows the marker, if something does.
+/// Returns the part of a text that shows the marker, if there is one.
 fn marked(text: &str, what: &str) -> Option<String> {
     let mut lines = text.lines().filter(|line| line.contains(MARKER));
     lines.next().map(|line| format!("{what}: {line}"))

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the last log lines may take when the process ends.
+/// Time for writing the last log lines at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Why a role does not begin, or why it ended.
@@ -31,7 +31,7 @@ pub enum RoleError {
 /// The error, and the channel where somebody can still be told.
 pub type Refused = Box<(RoleError, Option<Channel>)>;
 
-/// Serves until the end.
+/// Serves until the process ends.
 pub fn serve(
     mut channel: Channel,
     mut given: Given,

@@ -2,7 +2,7 @@
 //! bundle and descriptors. The role builds the configuration again from the bundle, drops
 //! every privilege, serves, and loads further versions.
 //!
-//! It opens no file, resolves no name, binds no address and starts no process. If the
+//! The role opens no file, resolves no name, binds no address and starts no process. If the
 //! supervisor dies, the role continues to serve, and another supervisor can adopt it
 //! ([`part::guard`]).
 
@@ -45,7 +45,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// The first version.
+/// Decodes the first version.
 fn first(received: Received) -> Option<Given> {
     match received.message {
         Message::Take(take) => Given::new(*take, received.descriptors),

@@ -22,13 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-/// How long the supervisor may take to hear the rest.
+/// Timeout for sending the final counters to the supervisor.
 const REST_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long the supervisor may take to hear that a signal is obeyed.
+/// Timeout for reporting to the supervisor that a signal is handled.
 const OBEYS_LIMIT: Duration = Duration::from_millis(100);
 
-/// How often a process is asked for that runs the programs of external checks.
+/// Minimum interval of requests for a process that runs external checks.
 const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
@@ -50,7 +50,7 @@ pub struct Supervised {
     telling: Telling,
     /// The mapped heartbeat memory.
     vitals: Option<&'static [AtomicU64]>,
-    /// When a process was last asked for that runs programs of checks.
+    /// Time of the last request for a process that runs external checks.
     wanted_programs: Option<Instant>,
 }
 

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether a state changed.
+/// Poll interval for changed states.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two that are told because a state changed.
 const CHANGES_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Telling {
         }
     }
 
-    /// When it wants to look again.
+    /// Returns when the next poll is due.
     pub fn due(&self) -> Instant {
         self.looked + LOOK_EVERY
     }
@@ -89,13 +89,13 @@ impl Telling {
     }
 }
 
-/// How everything is at this moment, for a command that changes nothing of it.
+/// Returns the current state, for a command that changes none of it.
 pub fn live(serving: &Serving, keys: &[AskedKey]) -> io::Result<OwnedFd> {
     let live = carry::export_live(&serving.config(), Some(serving.running.runtime), keys);
     memory::create("evenkeel live state", &live)
 }
 
-/// How well it serves, as the control role reads it.
+/// Returns the health of the proxy for the control role.
 pub fn health(serving: &Serving) -> io::Result<OwnedFd> {
     let summary = proxy::vitals::summary(serving.running.runtime);
     let frontends = summary.frontends.into_iter().map(|one| FrontendHealth {

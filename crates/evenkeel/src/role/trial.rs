@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long at a time is waited for the address role's word; between two of these it
-/// is seen that nobody waits any more.
+/// Duration of one wait for the address role's response. Between two waits it is checked whether
+/// anybody still needs it.
 const WAIT: Duration = Duration::from_millis(250);
 
 /// The version of a rollback: built, but without its differences from the version that is
@@ -23,11 +23,11 @@ const WAIT: Duration = Duration::from_millis(250);
 pub struct Former {
     /// The input from the supervisor.
     pub given: Given,
-    /// Its configuration and sockets.
+    /// Configuration and sockets of the candidate.
     pub built: Built,
 }
 
-/// How going back went, and what there is to tell.
+/// Result of the rollback, with the text to report.
 pub type Back = Result<(Given, String), VersionError>;
 
 #[derive(Default)]

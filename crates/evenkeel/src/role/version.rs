@@ -55,13 +55,13 @@ pub enum VersionError {
 
 /// A version that is ready to be served.
 pub struct Built {
-    /// The configuration.
+    /// Configuration of the version.
     pub config: Config,
-    /// Its listeners.
+    /// Listeners of the version.
     pub listening: Vec<Listening>,
-    /// Its statistics sockets.
+    /// Statistics sockets of the version.
     pub sockets: Vec<OperationsSocket>,
-    /// Its log targets.
+    /// Log targets of the version.
     pub sink: Sink,
 }
 
@@ -100,7 +100,7 @@ impl Given {
             .collect()
     }
 
-    /// How the data plane is to serve it.
+    /// Returns the options with which the data plane serves it.
     pub fn options(&self) -> ServeOptions {
         let settings = &self.take.plan.settings;
         ServeOptions {

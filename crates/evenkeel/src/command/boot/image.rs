@@ -32,10 +32,11 @@ const TOO_OLD: [&str; 3] = ["stretch", "buster", "bullseye"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Fetches a file as apt does.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
-/// What the kernel is told: the root is written, in the overlay of the machine, and the card is eth0.
+/// Kernel command line: the root is writable, in the overlay of the machine, and the network
+/// interface is eth0.
 const APPEND: &str = "rw net.ifnames=0 console=tty0 console=ttyS0";
 
-/// What the command line says.
+/// Values of the command line.
 struct Wanted {
     suite: String,
     directory: PathBuf,
@@ -46,7 +47,7 @@ struct Wanted {
     size: u64,
 }
 
-/// `evenkeel boot image`.
+/// Defines `evenkeel boot image`.
 pub fn definition() -> Command {
     Command::new("image")
         .about("Build what machines boot")
@@ -147,7 +148,7 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Shows a step.
+/// Prints a step.
 fn say(words: &str) {
     // Without a reader it goes on.
     let _ = writeln!(stderr(), "{words}");
@@ -268,7 +269,7 @@ fn publish(shop: &Workshop, directory: &Path) -> Result<Vec<(u64, u64)>, String>
     Ok(sizes)
 }
 
-/// What was built, and the lines to copy.
+/// Describes the built image, and the lines to copy.
 fn text(title: &str, directory: &Path, sizes: &[(u64, u64)], wanted: &Wanted) -> String {
     let at = directory.display();
     let name = directory.file_name().unwrap_or_default().to_string_lossy();

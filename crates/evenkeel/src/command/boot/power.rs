@@ -9,14 +9,15 @@ use std::io::{Write, stderr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a machine may take to be on or off after the order.
+/// Time that a machine may take to switch on or off after the order.
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
-/// How often its status is asked meanwhile.
+/// Poll interval of its status meanwhile.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How long it is off before it is switched on again (IPMI 2.0, section 28.3: at least a second).
+/// Time for which it is off before it is switched on again (IPMI 2.0, section 28.3: at least a
+/// second).
 const OFF: Duration = Duration::from_secs(1);
 
-/// `evenkeel boot power`.
+/// Defines `evenkeel boot power`.
 pub fn definition() -> Command {
     Command::new("power")
         .about("Switch a machine on or off by its management controller, or show whether it is on")
@@ -34,7 +35,7 @@ pub fn definition() -> Command {
         )
 }
 
-/// Does it.
+/// Executes the command.
 ///
 /// # Errors
 /// The machine is unknown or has no power control, or its control failed; in words.

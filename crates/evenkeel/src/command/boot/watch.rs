@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-/// How often the role is asked.
+/// Poll interval of the role.
 const INTERVAL: Duration = Duration::from_millis(300);
 /// Questions in a row without an answer, until that is an error: a role that is restarted is back before.
 const FAILURES_MAX: u32 = 30;
@@ -73,7 +73,8 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Whether a machine, as `node7 (52:54:00:00:00:07)` or as its card alone, is the one that is wanted.
+/// Returns whether a machine is the requested one; it is shown as `node7 (52:54:00:00:00:07)`, or
+/// by its MAC address alone.
 fn is_of(who: &str, wanted: &str) -> bool {
     let who = who.to_ascii_lowercase();
     let (name, card) = who.split_once(" (").unwrap_or(("", &who));

@@ -11,7 +11,7 @@ const SECRET_MAX: u64 = 64 << 10;
 /// Refuses what is no name of a release.
 ///
 /// # Errors
-/// It is none, in words.
+/// Returns why the text is not valid.
 pub fn suite(text: &str) -> Result<(), String> {
     match is_name(text) {
         true => Ok(()),
@@ -19,7 +19,7 @@ pub fn suite(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a text is a name: letters, digits, `-` and `.`.
+/// Returns whether a text is a valid name: letters, digits, `-` and `.`.
 pub fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
@@ -28,7 +28,7 @@ pub fn is_name(text: &str) -> bool {
 /// Refuses what is no URL of a mirror.
 ///
 /// # Errors
-/// It is none, in words.
+/// Returns why the text is not valid.
 pub fn mirror(text: &str) -> Result<(), String> {
     match is_mirror(text) {
         true => Ok(()),
@@ -49,7 +49,7 @@ fn is_mirror(text: &str) -> bool {
 /// Reads a file with keys or a password.
 ///
 /// # Errors
-/// It cannot be read, or is too long; in words.
+/// Returns an error if it cannot be read, or is too long.
 pub fn secret(path: &Path) -> Result<String, String> {
     let at = |error: std::io::Error| format!("{}: {error}", path.display());
     match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
@@ -64,7 +64,7 @@ pub fn secret(path: &Path) -> Result<String, String> {
 /// Refuses what is no list of public keys: a private one in the image would be a leak.
 ///
 /// # Errors
-/// It is none, in words.
+/// Returns why the text is not valid.
 pub fn public_keys(text: &str) -> Result<String, String> {
     let is_key = |line: &&str| {
         ["ssh-", "ecdsa-", "sk-"]
@@ -102,11 +102,11 @@ pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
     text
 }
 
-/// Where packages come from.
+/// Sources of packages.
 pub struct Mirrors {
     /// The mirror of the release.
     pub mirror: String,
-    /// That of its security updates.
+    /// Source of security updates.
     pub security: String,
 }
 

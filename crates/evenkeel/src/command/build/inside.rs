@@ -16,7 +16,7 @@ const FILE_MAX: u64 = 4 << 20;
 /// Entries of a directory that are looked at.
 const ENTRIES_MAX: usize = 4096;
 
-/// A tree.
+/// A file system tree.
 pub struct Inside {
     root: OwnedFd,
     path: PathBuf,
@@ -26,7 +26,7 @@ impl Inside {
     /// Opens the tree at this path of the host.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn open(path: &Path) -> Result<Inside, String> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty());
@@ -37,7 +37,7 @@ impl Inside {
         })
     }
 
-    /// Its path at the host.
+    /// Path of the tree at the host.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -85,7 +85,7 @@ impl Inside {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether something is there.
+    /// Returns whether a path exists.
     pub fn has(&self, path: &str) -> bool {
         self.at(path, OFlags::PATH, 0).is_ok()
     }
@@ -105,7 +105,7 @@ impl Inside {
     /// Writes a file with mode 0644, or that of the file that it replaces.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
         self.write_as(path, bytes, 0o644)
     }
@@ -113,7 +113,7 @@ impl Inside {
     /// Writes a file; a new one has this mode.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn write_as(&self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let written = self.at(path, flags, mode).map_err(std::io::Error::from);
@@ -124,7 +124,7 @@ impl Inside {
     /// Makes a directory, where there is none.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn directory(&self, path: &str) -> Result<(), String> {
         let (parent, name) = self
             .parent(path)
@@ -138,7 +138,7 @@ impl Inside {
     /// Keeps a file as `PATH.xen`, unless one was kept before.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn keep(&self, path: &str) -> Result<(), String> {
         let kept = format!("{path}.xen");
         match self.read(path) {
@@ -150,7 +150,7 @@ impl Inside {
     /// Renames a file to `PATH.xen`.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn set_aside(&self, path: &str) -> Result<(), String> {
         let words = |error: Errno| format!("{path} in the image: {error}");
         let (parent, name) = self.parent(path).map_err(words)?;
@@ -160,7 +160,7 @@ impl Inside {
     /// Removes a file or a link, if it is there.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn remove(&self, path: &str) -> Result<(), String> {
         let words = |error: Errno| format!("{path} in the image: {error}");
         let (parent, name) = self.parent(path).map_err(words)?;
@@ -170,7 +170,8 @@ impl Inside {
         }
     }
 
-    /// Whether a link or a file has this name in its directory, wherever it leads.
+    /// Returns whether a file or a link has this name in its directory, regardless of the link's
+    /// target.
     pub fn is_named(&self, path: &str) -> bool {
         let found = self
             .parent(path)

@@ -19,9 +19,9 @@ use std::time::Duration;
 const KEPT_MAX: usize = 64 << 10;
 /// Lines of it in an error.
 const LINES_SHOWN: usize = 12;
-/// How long a program may take to end when it is asked to.
+/// Time that a program has to end after a signal.
 const END_MAX: Duration = Duration::from_secs(10);
-/// Where programs are.
+/// Search path of programs.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs programs until a signal comes.
@@ -90,7 +90,7 @@ impl Runner {
     /// From now on, signals end programs instead of this process.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new() -> Result<Runner, Stopped> {
         signals().map(Runner)
     }
@@ -98,7 +98,7 @@ impl Runner {
     /// Runs a program to its end. Returns what it wrote, the last 64 KiB.
     ///
     /// # Errors
-    /// It cannot be started, failed or was interrupted.
+    /// Fails if the program cannot be started, fails, or is interrupted.
     pub fn run(&self, command: &mut Command) -> Result<String, Stopped> {
         self.shown(command, |_| None)
     }
@@ -106,7 +106,7 @@ impl Runner {
     /// The same; lines for which `show` has words are shown as they come.
     ///
     /// # Errors
-    /// As [`Runner::run`].
+    /// Fails as [`Runner::run`].
     pub fn shown(
         &self,
         command: &mut Command,
@@ -200,7 +200,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// What a program wrote.
+/// Output of a program.
 #[derive(Default)]
 struct Output {
     kept: String,

@@ -5,10 +5,10 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Where members listen unless somebody says otherwise.
+/// Default listening address of members.
 pub const LISTEN: &str = "[::]:7443";
 
-/// `evenkeel cluster`.
+/// Defines `evenkeel cluster`.
 pub fn cluster(command: Command) -> Command {
     command
         .about("Join two machines and an arbiter into a cluster, and show its status")
@@ -33,7 +33,7 @@ pub fn cluster(command: Command) -> Command {
         .subcommands([remove(), hand_over(), rotate(), renumber(), recover()])
 }
 
-/// `evenkeel arbiter`.
+/// Defines `evenkeel arbiter`.
 pub fn arbiter(command: Command) -> Command {
     command
         .about("Make this machine the arbiter of a cluster")

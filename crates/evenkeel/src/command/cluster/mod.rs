@@ -19,9 +19,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory;
 
-/// How long the role may be silent before it is given up.
+/// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// How long joining may take.
+/// Timeout for joining.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 /// Addresses that are told to others at most.
 const ADDRESSES_MAX: usize = 4;
@@ -55,7 +55,7 @@ pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Where the control role of this machine listens for operators.
+/// Returns the path of the control role's socket for operators.
 pub fn socket() -> PathBuf {
     directory::path().join(request::SOCKET)
 }
@@ -63,7 +63,7 @@ pub fn socket() -> PathBuf {
 /// Connects to the control role of this machine.
 ///
 /// # Errors
-/// Where none runs as this user and one runs as root, the error says so.
+/// If none runs as this user and one runs as root, the error says so.
 pub fn connect() -> Result<Client, request::AskError> {
     Client::connect(&socket()).map_err(|error| {
         let of_root = directory::of_root().join(request::SOCKET);
@@ -90,7 +90,7 @@ fn state(matches: &ArgMatches) -> PathBuf {
     given.unwrap_or_else(|| cluster::role::directory::USUAL.into())
 }
 
-/// Where and as what this machine becomes a member.
+/// Returns the address and the name with which this machine becomes a member.
 fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     let addresses = |name| -> Vec<SocketAddr> {
         let given = matches.get_many::<SocketAddr>(name);
@@ -156,7 +156,7 @@ fn host_name() -> Result<String, String> {
     }
 }
 
-/// Where others reach who listens there, given the machine's addresses.
+/// Returns the addresses at which others reach these listeners, given the machine's own addresses.
 fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
     let mut reached = Vec::new();
     for at in listen {

@@ -1,5 +1,5 @@
-//! What the cluster would lose with a member that is to be removed: volumes of which no other node
-//! has a complete copy, and guests that may run nowhere else.
+//! Losses through the removal of a member: volumes without a complete copy on another node, and
+//! guests that may run nowhere else.
 
 use crate::command::{config, reload, status};
 use cluster::file_set::FileSet;
@@ -15,7 +15,7 @@ use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY, VOLUM
 /// all other mistakes.
 ///
 /// # Errors
-/// What would be lost, and what to do.
+/// Returns what would be lost, and what to do.
 pub fn check(name: &str, status: &Status) -> Result<(), String> {
     let is_it = |one: &&MemberStatus| one.name == name || one.id.to_string() == name;
     let member = status.members.iter().find(is_it);
@@ -60,7 +60,7 @@ fn refusal(node: &str, lost: &[String]) -> String {
     )
 }
 
-/// What the accepted version gives a node.
+/// Assignments of the accepted version to a node.
 struct Has {
     volumes: Volumes,
     guests: Guests,
@@ -81,8 +81,8 @@ impl Has {
         })
     }
 
-    /// What would be lost with the node, a line each; `report` is that of the volumes of this machine,
-    /// which is `me`.
+    /// Returns what would be lost with the node, one per line. `report` is that of the volumes of
+    /// this machine, which is `me`.
     fn lost(&self, node: &str, me: &str, report: &Report) -> Vec<String> {
         let volumes = { self.volumes.0.iter() }.filter_map(|(name, spec)| {
             let subject = report.find(VOLUME, name);

@@ -26,7 +26,7 @@ const LINES_MAX: usize = 200;
 /// Versions that are looked through for what became of a change.
 const RECENT: u64 = 8;
 
-/// `config apply`
+/// Runs `config apply`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let paths: Vec<PathBuf> = super::super::files(matches);
     let paths: Vec<PathBuf> = paths
@@ -75,7 +75,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 /// A requested change.
 pub(super) struct Wanted {
     pub parent: Option<VersionId>,
-    /// The accepted files.
+    /// Accepted files.
     pub old: Option<FileSet>,
     pub new: FileSet,
     pub origin: Origin,
@@ -122,7 +122,7 @@ pub(super) fn propose(
     conclude(answer(&Request::Apply(Box::new(apply))), ours)
 }
 
-/// What a change means for guests, which may run.
+/// Describes the effects of a change on guests, which may be running.
 fn of_guests(old: &FileSet, new: &FileSet) -> String {
     let members = super::log::status_of().map(|status| status.members);
     let members = members.unwrap_or_default().into_iter();
@@ -158,7 +158,7 @@ fn conclude(
     }
 }
 
-/// How a change is judged: as the command line says, else as its own files do.
+/// Returns how a change is judged: as the command line says, or else as the changed files say.
 fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     let section = ConfigSection::read(set, &file_set::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -225,7 +225,7 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// `config rollback`
+/// Runs `config rollback`.
 pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     let Some(to) = version(matches, "VERSION") else {
         return Err(ConfigError::NoVersion(None));

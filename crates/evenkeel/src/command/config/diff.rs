@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Longest name of an author beside a line, characters.
 const AUTHOR_MAX: usize = 16;
 
-/// `config diff`
+/// Runs `config diff`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let all = records(VERSIONS_MAX)?;
     let served = accepted(&all).ok_or(ConfigError::NoVersion(None))?;
@@ -39,7 +39,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// `config blame`
+/// Runs `config blame`.
 pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     let all = records(VERSIONS_MAX)?;
     let wanted = version(matches, "version");

@@ -20,7 +20,7 @@ const ROUNDS_MAX: usize = 4;
 /// Longest answer to a question, bytes.
 const ANSWER_BYTES_MAX: u64 = 1024;
 
-/// `config edit`
+/// Runs `config edit`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let asks = std::io::stdin().is_terminal();
     let message = matches.get_one::<String>("message");
@@ -146,7 +146,7 @@ impl Copies {
         Ok(copies)
     }
 
-    /// Lets the user edit.
+    /// Opens the editor.
     fn edit(&self) -> Result<(), ConfigError> {
         let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let editor = named("VISUAL").or_else(|| named("EDITOR"));

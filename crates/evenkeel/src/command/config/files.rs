@@ -80,9 +80,9 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
 
 /// The result of building a version on this machine.
 pub struct Checked {
-    /// The proxy's.
+    /// Result for the proxy.
     loaded: Loaded,
-    /// No mistake.
+    /// True without errors.
     pub good: bool,
 }
 
@@ -104,8 +104,8 @@ fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) 
     )
 }
 
-/// What the role of a part is given of a version at the node of the set; an inner `None` where the
-/// version has nothing for it. `None`: the version has errors.
+/// Returns a role's payload of a version at the node of the set. The inner `None` means that the
+/// version has nothing for the part, the outer `None` that the version has errors.
 pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<Vec<u8>>> {
     let options = LoadOptions {
         resolve_names: false,
@@ -121,8 +121,8 @@ pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<V
     Some(one.map(|one| one.given.payload))
 }
 
-/// What becomes of guests with another version, a line each, as members of this cluster see it; none
-/// where a version has errors.
+/// Returns the effects of another version on guests, one per line, as members of this cluster see
+/// them. Empty if a version has errors.
 pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String> {
     let of = |set: &FileSet| payload(set, members, guest::keyword::NAME);
     let (Some(old), Some(new), Some(run)) = (of(old), of(new), &guest::keyword::PART.run) else {

@@ -16,7 +16,7 @@ const WORDS_LINES_MAX: usize = 12;
 /// Digits of a revision that are shown.
 const REVISION_DIGITS: usize = 12;
 
-/// `config log`
+/// Runs `config log`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let max = matches.get_one::<u64>("count").copied().unwrap_or(20);
     if matches.get_flag("json") {
@@ -41,7 +41,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// How the cluster is.
+/// Returns the status of the cluster.
 pub(super) fn status_of() -> Result<Status, ConfigError> {
     Ok(serde_json::from_str(&super::json(&Request::Status)?)?)
 }
@@ -116,7 +116,7 @@ fn entry(
     out
 }
 
-/// `config status`
+/// Runs `config status`.
 pub(super) fn status(json: bool) -> Result<(), ConfigError> {
     let text = super::json(&Request::Status)?;
     let status: Status = serde_json::from_str(&text)?;

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the role may say nothing before it is given up.
+/// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Versions that the log of the cluster is asked for where all of them may be needed.
 const VERSIONS_MAX: u64 = 1_000;
@@ -50,7 +50,7 @@ enum ConfigError {
     /// A version was tried and rolled back, in the role's words.
     #[error("{0}")]
     TakenBack(String),
-    /// It answered something else.
+    /// The response is of another type.
     #[error("unexpected reply of the control role")]
     Strange,
     /// The JSON response is invalid.
@@ -65,7 +65,7 @@ enum ConfigError {
     /// Files that cannot be a version.
     #[error(transparent)]
     Collect(#[from] crate::loader::file_set::CollectError),
-    /// A file or directory.
+    /// Reading or writing a path failed.
     #[error("{}: {}", .0, language::reason(.1))]
     Io(String, std::io::Error),
     /// The result is not known.
@@ -80,7 +80,7 @@ enum ConfigError {
     /// The texts that were edited have errors: told already.
     #[error("nothing was changed: the text has errors")]
     Edited,
-    /// There is no editor.
+    /// The editor does not exist.
     #[error("cannot start the editor '{0}'; set EDITOR to another one")]
     NoEditor(String),
 }
@@ -240,7 +240,7 @@ fn time(seconds: i64) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
 }

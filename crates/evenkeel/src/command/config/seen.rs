@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The file in the state directory.
 const NAME: &str = "seen.json";
-/// Largest such file, bytes.
+/// Limit of such a file, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
 /// Different command lines that are remembered.
 const ENTRIES_MAX: usize = 256;

@@ -8,7 +8,7 @@ use cluster::history::MaskedFile;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// `config show`
+/// Runs `config show`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let set = set(version(matches, "version"))?;
     if let Some(directory) = matches.get_one::<PathBuf>("export") {
@@ -36,7 +36,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A file, for programs.
+/// Formats a file as JSON.
 fn json(file: &SetFile) -> serde_json::Value {
     let (text, told) = match mask().seen(file) {
         MaskedFile::Text(text) => (Some(String::from_utf8_lossy(&text).into_owned()), None),

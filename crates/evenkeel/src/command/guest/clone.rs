@@ -18,7 +18,7 @@ use volume::config::{backing_words, size_words};
 use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as snapshots};
 use volume::transfer::Source;
 
-/// What is in the disks, and so is equal in both guests.
+/// Note about the contents of the disks, which are equal in both guests.
 const SAME_INSIDE: &str = "Inside, the new guest is equal to the old one: its host name, its fixed IP addresses, its SSH host \
                            keys and /etc/machine-id. With cloud-init in the guest, a `user-data` of its own sets the host name \
                            and makes new SSH host keys at its first start, because its instance-id is its own. Otherwise \
@@ -33,7 +33,7 @@ fn say(words: &str) {
     let _ = writeln!(stderr(), "{words}");
 }
 
-/// Clones.
+/// Clones a guest.
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let [name, new] = ["NAME", "NEW"].map(|one| word(matches, one));
     if name == new {
@@ -134,7 +134,7 @@ fn sections(report: &Report, (name, from): (&str, &Guest), new: &str, disks: &[D
     text
 }
 
-/// What the disks of the old guest are at one moment.
+/// Source of the old guest's disks at one moment.
 enum From {
     /// Snapshots, and whether they were taken for this.
     Moment(Moment, bool),
@@ -201,8 +201,8 @@ fn create_empty(disk: &Disk) -> Result<bool, String> {
     }
 }
 
-/// Whether this node's copy of two is a file with zeroes alone: the volume itself does not say which
-/// parts of it were ever written.
+/// Returns whether this node's copy, one of two, is a file of zeroes only. The volume itself does
+/// not record which parts were ever written.
 fn reads_as_zeroes(disk: &Disk) -> bool {
     let (Backing::File(directory), Some(_)) = (&disk.spec.backing, &disk.spec.pair) else {
         return false;

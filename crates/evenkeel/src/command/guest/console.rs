@@ -23,13 +23,13 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use supervisor::directory::{self, Instance};
 
-/// What ends a connection: Ctrl-].
+/// Key that ends a connection: Ctrl-].
 const END: u8 = 0x1d;
-/// How often a followed log is looked at.
+/// Poll interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What the guest printed without what would control the terminal: the controls of ASCII, and those
-/// of ISO 6429 behind them, as one byte or as a letter of UTF-8 (U+0080 to U+009F).
+/// Removes the control characters that could affect the terminal from a guest's output. They are
+/// those of ASCII and those of ISO 6429, as one byte or as a UTF-8 character (U+0080 to U+009F).
 pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -44,7 +44,7 @@ pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Where the serial output of a guest is kept on this node.
+/// Returns the path of a guest's serial log on this node.
 pub(super) fn log_of(name: &str) -> PathBuf {
     Home::new(&directory::path(), name).log()
 }
@@ -157,7 +157,7 @@ impl Drop for Raw {
 
 /// The terminal of a guest: of this node, or through the role.
 enum Terminal<'i> {
-    /// It is this one's until the file is closed.
+    /// This process owns the connection until the file is closed.
     Here(UnixStream, File),
     There(far::Stream<'i>),
 }
@@ -213,7 +213,7 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// How the connection ended, in words.
+/// Reasons for the end of a connection.
 const GUEST_ENDED: &str =
     "the connection has ended: the guest has ended or moved. Run the command again";
 const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";

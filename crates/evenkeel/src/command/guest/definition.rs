@@ -7,7 +7,7 @@ fn name() -> Arg {
     Arg::new("NAME").required(true).help("The guest")
 }
 
-/// `evenkeel guest`.
+/// Defines `evenkeel guest`.
 pub fn guest(command: Command) -> Command {
     command
         .about("Show, start, stop and move guests")
@@ -160,7 +160,7 @@ fn of_copies() -> [Command; 3] {
     ]
 }
 
-/// `evenkeel node`.
+/// Defines `evenkeel node`.
 pub fn node(command: Command) -> Command {
     command
         .about("Take a node out of service for maintenance, and back")

@@ -23,11 +23,11 @@ pub(super) struct Disk {
 #[derive(Default)]
 pub(super) struct Moment {
     pub(super) snapshots: Vec<(String, Snapshot)>,
-    /// Disks without one.
+    /// Disks without a volume.
     pub(super) lacks: Vec<String>,
 }
 
-/// What a guest is.
+/// Returns the definition of a guest.
 pub(super) fn known(instance: &Instance, name: &str) -> Result<Known, String> {
     let name = name.to_owned();
     let bytes = tell_of(instance, AskGuest { name }.envelope())?;

@@ -1,4 +1,4 @@
-//! How guests of other nodes are, as those nodes show it: for `evenkeel guest list` and `show`.
+//! State of guests on other nodes, as those nodes report it: for `evenkeel guest list` and `show`.
 
 use super::order;
 use guest::message::{Answer, Message};
@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// How long another node may take.
+/// Timeout for the response of another node.
 const LIMIT: Duration = Duration::from_secs(3);
-/// What is said where the other node shows nothing.
+/// Text for a node that reports nothing.
 pub(super) const CANNOT: &str = "which cannot be asked how it is";
 /// The state of a guest whose node cannot be asked.
 pub(super) const UNKNOWN: &str = "unknown";
@@ -21,10 +21,10 @@ const FILES: &str = "files";
 /// The fact that it is another node's report.
 const SHOWN_BY: &str = "shown by";
 
-/// What another node showed, or why there is nothing.
+/// Report of another node, or why there is none.
 struct Shown {
     report: Option<Report>,
-    /// How long ago, milliseconds.
+    /// Age of the report, milliseconds.
     age_ms: u64,
     /// Why the node cannot be asked now; empty: it can.
     trouble: String,
@@ -77,7 +77,7 @@ fn ask(instance: &Instance, report: &Report, node: &str, name: &str) -> Shown {
     }
 }
 
-/// What another node shows takes the place of what is known here.
+/// Replaces the local data about a guest by those of another node.
 fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
     let report = shown.report.as_ref();
     let theirs = report.and_then(|report| report.find(GUEST, &own.name));

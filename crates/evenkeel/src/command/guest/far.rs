@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// How long to rest where nothing came: at first, and at most.
+/// Pause after an empty response: minimum and maximum.
 pub(super) const REST_MIN: Duration = Duration::from_millis(10);
 pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
@@ -101,7 +101,7 @@ pub(super) fn others(report: &Report, name: &str) -> Vec<String> {
     others.map(str::to_owned).collect()
 }
 
-/// Whether this node has what a command about a guest needs that is down.
+/// Returns whether this node has what a command needs about a guest that is down.
 fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: &Remote) -> bool {
     let disks = || {
         let known = disks::known(instance, name).ok()?;
@@ -133,7 +133,7 @@ pub(super) struct Stream<'i> {
 }
 
 impl Stream<'_> {
-    /// Begins one.
+    /// Starts a remote request.
     pub(super) fn begin<'i>(
         instance: &'i Instance,
         node: &str,

@@ -16,7 +16,7 @@ use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `evenkeel fence`.
+/// Defines `evenkeel fence`.
 pub fn definition(command: Command) -> Command {
     command
         .about("Prove that a node can be powered off by the others, or confirm that it is off")

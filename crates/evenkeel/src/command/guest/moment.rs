@@ -3,7 +3,7 @@
 
 use guest::message::{Stand, Stood, StoodState};
 
-/// What carries the steps out.
+/// Environment that executes the steps.
 pub(super) trait World {
     /// A snapshot of one disk.
     type Made;
@@ -13,7 +13,8 @@ pub(super) trait World {
     fn wait(&mut self) -> bool;
     /// Takes the snapshot of a volume.
     fn take(&mut self, volume: &str) -> Result<Self::Made, String>;
-    /// Whether the copy of the volume here still lacks nothing, so that its snapshot is whole.
+    /// Checks that the local copy of the volume is still complete, so that its snapshot is
+    /// consistent.
     fn is_complete(&mut self, volume: &str) -> Result<(), String>;
     /// Removes a snapshot.
     fn remove(&mut self, made: Self::Made) -> Result<(), String>;

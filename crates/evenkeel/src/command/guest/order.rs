@@ -20,29 +20,29 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
-/// How often the answer of another node is asked for.
+/// Poll interval for the response of another node.
 const FAR_EVERY: Duration = Duration::from_millis(20);
-/// How often the progress is looked at.
+/// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The state of a guest that has failed.
 const FAILED: &str = "failed";
-/// How long a start may take until it is left to itself.
+/// Time for which the command waits for a start; the start continues afterwards.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a guest may take to shut down, beyond what its section says.
+/// Time that a guest may take to shut down, in addition to its section's timeout.
 const STOP_LIMIT: Duration = Duration::from_secs(3700);
-/// How long `node fill --wait` tries, and how often: a machine that was switched on may have to wait for
-/// the others.
+/// Duration and interval of the attempts of `node fill --wait`: a machine that was switched on may
+/// have to wait for the others.
 const FILL_LIMIT: Duration = Duration::from_secs(600);
 const FILL_AGAIN: Duration = Duration::from_secs(2);
-/// How long a drain waits for guests that all do not move, which are tried again each minute: a
-/// machine that is being switched off does not wait for a person.
+/// Time for which a drain waits for guests that all fail to move; the moves are retried each
+/// minute. A machine that is being switched off does not wait for an operator.
 const REFUSED_MAX: Duration = Duration::from_secs(90);
-/// How long nothing may change until a command no longer waits. A guest that is copied reports
-/// figures, and each phase of a move is shorter.
+/// Time without any change after which a command stops waiting. A guest that is being copied
+/// reports figures, and each phase of a move is shorter.
 const STALL_MAX: Duration = Duration::from_secs(300);
-/// How often the move of a guest may fail until a drain no longer waits for it.
+/// Failed moves of a guest after which a drain no longer waits for it.
 const FAILURES_MAX: usize = 3;
-/// How long the cluster may take to record an order.
+/// Timeout for the cluster to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Gives an order, also one for another node. Returns what was asked for.
@@ -77,7 +77,7 @@ pub(super) fn answer(instance: &Instance, message: &OfGuest) -> Result<Answer, S
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
-/// This node, if guests may run on it.
+/// Returns this node, if guests may run on it.
 fn here(report: &Report) -> Option<&Subject> {
     { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1))
 }
@@ -89,7 +89,7 @@ pub(super) fn elsewhere(report: &Report, name: &str) -> Option<String> {
     (!is_here && on != THIS_NODE).then(|| on.to_owned())
 }
 
-/// Whether a node is away.
+/// Returns whether a node is unreachable.
 pub(super) fn is_away(report: &Report, node: &str) -> bool {
     { report.find(NODE, node) }.is_some_and(|subject| subject.state.word == "away")
 }
@@ -183,7 +183,7 @@ fn watch<T>(
     }
 }
 
-/// How long a command waits: until a limit, and as long as something changes.
+/// Wait of a command: until a deadline, and as long as something changes.
 struct Patience {
     until: Instant,
     last: String,
@@ -224,7 +224,7 @@ impl Patience {
     }
 }
 
-/// How often the move of each guest has failed.
+/// Number of failed moves of each guest.
 #[derive(Default)]
 struct Failures(BTreeMap<String, (bool, usize)>);
 
@@ -331,7 +331,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Whether a guest is on no node.
+/// Returns whether a guest runs on no node.
 fn is_down(subject: &Subject) -> bool {
     let is_nowhere = subject.words(ON).is_none_or(|on| on.is_empty());
     let is_ended = matches!(subject.state.word.as_str(), "down" | "off" | FAILED);

@@ -1,5 +1,5 @@
-//! What a guest prints at the terminal of an operator, who may have stopped it, or whose connection
-//! may hang: QEMU waits until its output is read, and the guest would wait with it.
+//! Serial output of a guest at the operator's terminal. The terminal may be stopped, or its
+//! connection may hang. QEMU waits until its output is read, and would block the guest.
 
 use part::lock;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ struct Waiting {
     bytes: Vec<u8>,
     /// Output was dropped behind them.
     has_dropped: bool,
-    /// No more comes.
+    /// The output has ended.
     is_over: bool,
 }
 
@@ -39,7 +39,7 @@ impl Screen {
     /// Shows a piece of output, or drops it while too much waits.
     ///
     /// # Errors
-    /// The terminal is gone.
+    /// Fails if the terminal is gone.
     pub(super) fn show(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(io::ErrorKind::BrokenPipe.into());

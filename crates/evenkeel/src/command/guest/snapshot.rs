@@ -17,10 +17,10 @@ use supervisor::directory::Instance;
 use volume::config::size_words;
 use volume::device::{Kind, Label, Snapshot, Stamp, snapshot};
 
-/// How often the role is asked whether the guest stands still, and for how long.
+/// Poll interval and timeout until the guest is paused.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_secs(25);
-/// How often a second without a snapshot is waited for.
+/// Poll interval for a second without a snapshot.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 /// Takes a snapshot, or removes one.
@@ -69,7 +69,7 @@ pub(super) fn not_over(name: &str, stamp: Stamp, stood: &Stood) -> Option<String
     })
 }
 
-/// How the guest stood still, for people.
+/// Describes how the guest was paused.
 pub(super) fn how(stood: &Stood) -> String {
     if stood.is_down {
         return "the guest is down, so its disks are consistent".to_owned();
@@ -155,7 +155,7 @@ fn second(disks: &[Disk]) -> Result<Stamp, String> {
     }
 }
 
-/// A template stands still.
+/// Returns the pause state of a template, which never runs.
 fn of_template(step: Stand) -> Stood {
     Stood {
         state: match step {

@@ -21,9 +21,9 @@ use volume::role::socket_path;
 
 /// The parts beside the proxy whose processes are described; `None`: the files have none.
 pub struct Parts<'p> {
-    /// The volumes.
+    /// Volumes of the configuration.
     pub volumes: Option<&'p Volumes>,
-    /// The console.
+    /// Console of the configuration.
     pub console: Option<&'p ConsoleConfig>,
 }
 
@@ -71,23 +71,23 @@ struct Reason {
 enum Capabilities {
     /// All capabilities, inherited from the start.
     All,
-    /// These.
+    /// Only these capabilities.
     Only(Vec<Reason>),
 }
 
-/// How system calls are filtered.
+/// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Calls {
     Any,
     /// System calls that only an attacker would use are denied.
     NotDeadly,
-    /// Only what serving needs.
+    /// Only those that serving needs.
     Needed,
-    /// The kernel cannot.
+    /// Not supported by the kernel.
     Unfiltered,
 }
 
-/// How files are confined.
+/// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// By owners and modes.
@@ -98,7 +98,7 @@ enum Access {
     Unavailable,
 }
 
-/// One process.
+/// Privileges of a process.
 struct Process {
     name: &'static str,
     purpose: &'static str,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 /// Of a longer list, people are shown so many.
 const LISTED_MAX: usize = 8;
-/// Where values begin.
+/// Column of the values.
 const LABEL_WIDTH: usize = 16;
 
 impl Account {
@@ -125,7 +125,7 @@ fn shortened(list: &[String]) -> Vec<String> {
     shown
 }
 
-/// One line a process.
+/// Formats one line per process.
 pub fn concise(processes: &[Process]) -> String {
     let mut text = String::new();
     for process in processes {

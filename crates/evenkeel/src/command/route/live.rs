@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use zeroize::Zeroizing;
 
-/// How long the instance may take for all that it is asked.
+/// Timeout for all responses of the instance.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Largest accepted state.
+/// Limit of the state, in bytes.
 const STATE_BYTES_MAX: usize = 64 << 20;
 
 /// The running instance, and until when it may reply.
@@ -115,7 +115,7 @@ impl Asking {
         Ok(Recording::decode(&bytes).map_err(|error| self.words(&error))?)
     }
 
-    /// How everything is now, with these entries of large tables.
+    /// Returns the current state, with these entries of large tables.
     fn state(&self, keys: &[AskedKey]) -> Result<Vec<u8>, Refused> {
         let keys = keys.to_vec();
         let message = OfProxy::TellLive { keys }.envelope();

@@ -1,11 +1,11 @@
-//! The report for people.
+//! Text form of the report.
 
 use crate::route::{Line, LiveServer, Outcome, Report, TermText};
 
 /// Servers of a running instance that are described.
 const SERVERS_MAX: usize = 12;
 
-/// What people read of it.
+/// Formats a report as text.
 pub fn of(report: &Report) -> String {
     let mut text = plain(&report.request);
     text += &match &report.ends {

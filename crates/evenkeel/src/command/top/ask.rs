@@ -10,13 +10,13 @@ use part::role::Level;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long a program may take for one answer, so that a hanging one is seen soon.
+/// Timeout for one response of a program, so that a hanging program is noticed soon.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Asks the program that the options name; if it was started anew, the new one.
 ///
 /// # Errors
-/// Why nobody answers.
+/// Returns why there is no response.
 pub fn look(matches: &ArgMatches) -> Result<Look, String> {
     let instance = reload::selected(matches)?;
     let mut reports = Vec::new();

@@ -11,7 +11,7 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use std::collections::VecDeque;
 
-/// What a page shows.
+/// Content of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Page {
     Overview,
@@ -30,7 +30,7 @@ impl Page {
         first.chain(parts).chain([Page::Events]).collect()
     }
 
-    /// Its name on the screen.
+    /// Title on the screen.
     pub fn title(&self) -> String {
         let name = match self {
             Page::Overview => "overview",
@@ -42,7 +42,7 @@ impl Page {
     }
 }
 
-/// What was measured between two looks.
+/// Rates between two polls.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Bytes a second from clients and to them, if it was looked twice.
@@ -207,7 +207,7 @@ const COLUMNS: [(&str, usize); 8] = [
     ("5XX", 5),
     ("TIME", 7),
 ];
-/// What they take together.
+/// Total width of the columns.
 const ROW_WIDTH: usize = 12 + 1 + 5 + 1 + 5 + 1 + 7 + 1 + 7 + 1 + 6 + 1 + 5 + 1 + 7 + 1;
 /// Columns of the name, at least.
 const NAME_MIN: usize = 18;
@@ -270,7 +270,7 @@ fn of_row(row: &Row, name_width: usize) -> Line<'static> {
     Line::from(vec![name, status, rest.into()])
 }
 
-/// Exactly so many columns.
+/// Pads or truncates a text to this number of columns.
 fn fit(text: &str, columns: usize) -> String {
     let text = visible(text);
     let mut fitted: String = text.chars().take(columns).collect();

@@ -28,7 +28,7 @@ const KEYS: [(&str, &str); 8] = [
     ("q, Ctrl-C", "quit"),
 ];
 
-/// What is shown, and how.
+/// Displayed data, and the settings of the display.
 #[derive(Debug, Default)]
 pub struct Screen {
     look: Option<Look>,
@@ -139,7 +139,7 @@ impl Screen {
         self.scrolled = 0;
     }
 
-    /// Draws everything.
+    /// Draws the screen.
     pub fn draw(&mut self, frame: &mut Frame<'_>, zone: &TimeZone) {
         let trouble = self.trouble_line();
         let (columns, rows) = (frame.area().width, frame.area().height);

@@ -21,16 +21,16 @@ use volume::message::Message;
 use volume::report::{COPIES, VOLUME};
 use volume::transfer::Source;
 
-/// How long the other node may be away in the middle.
+/// Time for which the other node may be unreachable during a copy.
 const AWAY_MAX: Duration = Duration::from_secs(60);
-/// How long it may refuse a copy that has not begun: a client that has ended may not be
-/// noticed yet.
+/// Time for which the other node may refuse a new copy: it may not have noticed the end of the
+/// previous client yet.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
-/// How long the role of this node may take to connect to the command.
+/// Timeout for this node's role to connect to the command.
 const MEET_MAX: Duration = Duration::from_secs(5);
 
-/// `evenkeel copy`.
+/// Defines `evenkeel copy`.
 pub fn definition(command: Command) -> Command {
     command
         .about("Copy a volume or a raw disk to a volume of another node")
@@ -78,7 +78,7 @@ struct Copy {
     sending: Sending,
 }
 
-/// Copies.
+/// Executes the copy.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (from, to) = (word(matches, "SOURCE"), word(matches, "TARGET"));
     let prepared = prepare(matches, &from, &to);
@@ -120,7 +120,7 @@ fn words(error: &CopyError) -> String {
     }
 }
 
-/// What was done: all, sent, compressed, there already, zeroes, time and rate.
+/// Returns the summary: total, sent, compressed, already present, zeroes, time and rate.
 fn summary(sending: &Sending, shown: &Shown) -> String {
     let total = sending.progress.total.load(Ordering::Relaxed);
     let sent = sending.progress.data.load(Ordering::Relaxed);

@@ -21,16 +21,16 @@ use volume::report::{
 };
 use volume::status::State;
 
-/// How often the end of a hand-over is looked for.
+/// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long a hand-over may take: the other node may have to wait for its lease.
+/// Timeout of a hand-over: the other node may have to wait for its lease.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
-/// How long a change of the clients that may write may take: the cluster records it.
+/// Timeout for changing the clients that may write: the cluster records the change.
 const ADMIT_LIMIT: Duration = Duration::from_secs(10);
-/// How long opening a volume again may take: requests under way end first.
+/// Timeout for reopening a volume: pending requests complete first.
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
-/// The commands.
+/// Defines the commands.
 pub fn commands() -> [Command; 5] {
     let name = || Arg::new("NAME").required(true).help("The volume");
     [
@@ -271,7 +271,8 @@ pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
     }
 }
 
-/// How a hand-over has ended, if it has: the other node serves when this copy follows it.
+/// Returns the result of a hand-over if it has ended: the other node serves when this copy follows
+/// it.
 fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, String> {
     let subject = find(report, name)?;
     let owner = subject.words(OWNER).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! How far a copy has got: a bar on a terminal, a line now and then elsewhere. Always on
-//! standard error, because the data may be on standard output.
+//! Progress of a copy: a bar on a terminal, otherwise a line now and then. The output goes to
+//! standard error, because standard output may carry the data.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use volume::transfer::Progress;
 
-/// How often a bar is drawn.
+/// Refresh interval of the bar.
 pub(super) const DRAW_EVERY: Duration = Duration::from_millis(200);
-/// How often a line is printed where there is no terminal.
+/// Interval of lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
-/// What the rate is measured over.
+/// Time window of the rate.
 const WINDOW: Duration = Duration::from_secs(8);
-/// Signs of the bar.
+/// Width of the bar, in characters.
 const BAR: usize = 24;
 /// More time than this is not worth a guess, seconds.
 const LEFT_MAX: f64 = 99.0 * 3600.0;
@@ -25,7 +25,7 @@ pub(super) struct Shown {
     terminal: bool,
     printed: Instant,
     drawn: bool,
-    /// When, bytes done, bytes of data.
+    /// Samples: time, bytes processed, bytes of data.
     samples: VecDeque<(Instant, u64, u64)>,
 }
 
@@ -80,13 +80,13 @@ impl Shown {
         }
     }
 
-    /// How long it took, in words, and seconds.
+    /// Returns the duration as text, and in seconds.
     pub(super) fn time(&self) -> (String, f64) {
         let seconds = self.begun.elapsed().as_secs_f64();
         (duration(seconds), seconds)
     }
 
-    /// What was done in the end: amounts, time and rate.
+    /// Returns the final summary: amounts, time and rate.
     pub(super) fn summary(&self, progress: &Progress) -> String {
         let data = progress.data.load(Ordering::Relaxed);
         let seconds = self.begun.elapsed().as_secs_f64();
@@ -104,7 +104,7 @@ impl Shown {
 struct Line {
     done: u64,
     total: u64,
-    /// How long the window is.
+    /// Length of the window, seconds.
     seconds: f64,
     done_since: u64,
     data_since: u64,

@@ -15,8 +15,8 @@ use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
 use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY};
 
-/// How often a second that has a snapshot is waited for, and how long each time: together
-/// more than a second.
+/// Number of waits for the next second, if the current one has a snapshot already, and the duration
+/// of each: together more than a second.
 const TRIES_MAX: u32 = 15;
 const PAUSE: Duration = Duration::from_millis(100);
 

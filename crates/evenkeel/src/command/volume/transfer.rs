@@ -34,7 +34,7 @@ use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferE
 /// Signals that end a copy. The last one comes when the terminal is closed.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// How long a client of a volume may take to be noticed as gone.
+/// Time until the end of a volume's client is noticed.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
@@ -121,8 +121,8 @@ impl Users {
         clients_words(&counts)
     }
 
-    /// What an operator is to know at the end of a command that wrote the volume as its only
-    /// client here: these were its clients before.
+    /// Returns a note for the operator at the end of a command that wrote the volume as its only
+    /// local client: the clients that it had before.
     fn changed(&self, before: &Users, name: &str) -> Option<String> {
         let is_used = self.here.2 != before.here.2 + 1;
         let mut nodes: Vec<&str> = is_used.then_some(&*self.here.0).into_iter().collect();
@@ -151,7 +151,7 @@ impl Users {
     }
 }
 
-/// Where the volume can be reached.
+/// Returns the address of the volume.
 fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
     let (_, report) = asked(matches)?;
     let subject = find(&report, name)?;
@@ -427,9 +427,9 @@ pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
 
 /// Why a volume does not hold a source.
 pub(in crate::command) enum Unfilled {
-    /// Nothing was written.
+    /// The error came before anything was written.
     Before(Stopped),
-    /// It holds a part.
+    /// The error came later, so the volume contains a part of the data.
     During(Stopped),
 }
 

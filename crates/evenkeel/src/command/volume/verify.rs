@@ -25,10 +25,10 @@ use volume::report::{CHECKED, COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
 use volume::transfer::Progress;
 use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNNING, VERIFY};
 
-/// How long the role may take to begin, and to report anything while it is restarted.
+/// Timeout for the role to start, and to report anything while it restarts.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// The command.
+/// Defines the command.
 pub(super) fn command() -> Command {
     Command::new("verify")
         .about("Compare both copies of a volume while it is used, or check the only one")
@@ -72,9 +72,9 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// How a verify ended that is complete, with what to print.
+/// Result of a complete verify, with the output.
 enum Outcome {
-    /// Nothing differs.
+    /// The copies are equal.
     Equal(String),
     /// All that differed was repaired: scripts are to see that there was something.
     Repaired(String),
@@ -165,13 +165,13 @@ fn signalled(signals: &SignalFd) -> Option<Signal> {
     Signal::try_from(signal.ssi_signo as i32).ok()
 }
 
-/// What is known of the verify that this command waits for.
+/// State of the verify that this command waits for.
 struct Watch {
-    /// When the one before it began.
+    /// Start of the previous verify.
     before: Option<u64>,
-    /// When it began.
+    /// Start of this verify.
     ours: Option<u64>,
-    /// When the role reported something of it.
+    /// Time of the role's last report about it.
     heard: Instant,
 }
 
@@ -228,7 +228,7 @@ impl Watch {
     }
 }
 
-/// How it ended, in words. The ranges that differ are printed before.
+/// Returns the result as text. The differing ranges have been printed before.
 fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, Stopped> {
     let name = &subject.name;
     let number = |name| subject.value(name).unwrap_or_default();
@@ -267,7 +267,7 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, 
     Err(words.into())
 }
 
-/// What to do about ranges that a verify of two copies found.
+/// Returns a hint about ranges that a verify of two copies found.
 fn hint(name: &str, subject: &Subject, verify: &str) -> String {
     let mut words = String::new();
     if verify.contains("do not match their checksums") {

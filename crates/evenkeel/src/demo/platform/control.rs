@@ -21,15 +21,15 @@ pub struct Control {
 struct Connected {
     stream: UnixStream,
     unread: Vec<u8>,
-    /// It has the line.
+    /// The control socket has received the line.
     knows: bool,
 }
 
 impl Control {
-    /// Opens the socket.
+    /// Opens the control socket.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn listen(path: &Path) -> Result<Control, PlatformError> {
         let opened = UnixListener::bind(path).and_then(|listener| {
             listener.set_nonblocking(true)?;

@@ -1,5 +1,5 @@
-//! What ends the demo, and what the terminal says: signals and standard input, waited for
-//! together. The signals are blocked and read here, so that an end is always an orderly one.
+//! Input of the demo: signals and standard input, waited for together. The signals are blocked and
+//! read here, so that the demo always ends in an orderly way.
 
 use super::error::PlatformError;
 use nix::sys::signal::{SigSet, Signal};
@@ -16,7 +16,7 @@ const LINE_BYTES_MAX: usize = 256;
 /// Pause between two looks at a condition.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What was heard.
+/// Received event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Heard {
     /// A line, without its end.
@@ -38,7 +38,7 @@ impl Ends {
     /// Blocks the signals for this thread and those that it starts from now on.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new() -> Result<Ends, PlatformError> {
         let failed = PlatformError::system("watch signals");
         let set: SigSet = [
@@ -62,7 +62,7 @@ impl Ends {
     /// Waits for a line or an end.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn wait(&mut self, timeout: Duration) -> Result<Heard, PlatformError> {
         let until = Instant::now() + timeout;
         loop {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Connections at one time; a further one is closed at once.
 const CONNECTIONS_MAX: usize = 128;
-/// How long connecting inside the host may take.
+/// Timeout for connecting inside the host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after an `accept` that failed: out of descriptors, say.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A listening forwarder. Dropped, it closes everything.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// Where it listens.
+    /// Listening address.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,

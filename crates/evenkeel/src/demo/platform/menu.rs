@@ -16,7 +16,7 @@ pub enum Choice {
     Alpha,
     /// Stops a server, or starts it.
     Server(usize),
-    /// Ends every fault.
+    /// Removes every fault.
     Heal,
     /// Prints the state of everything.
     Show,
@@ -45,7 +45,7 @@ impl Choice {
     }
 }
 
-/// The faults in force.
+/// Active faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
     /// The link between alpha and beta is cut.
@@ -83,8 +83,8 @@ impl State {
     }
 }
 
-/// What the console shows of a fault: its key, the kind and the name of the thing, its states without
-/// and with it, and word and button of what makes and ends it.
+/// Console row of a fault: its key, the type and name of the object, its states without and with
+/// the fault, and keyword and button of the actions that inject and remove it.
 type Row = (
     char,
     [&'static str; 2],
@@ -236,7 +236,7 @@ fn server(index: usize, after: &State) -> String {
     }
 }
 
-/// Who keeps the address.
+/// Describes which node keeps the address.
 fn stays(state: &State) -> &'static str {
     match state.alpha_serves() {
         true => "alpha to keep the address",
@@ -244,7 +244,7 @@ fn stays(state: &State) -> &'static str {
     }
 }
 
-/// What a failure of alpha means.
+/// Describes the consequence of a failure of alpha.
 fn moves(before: &State, within: &str) -> String {
     match before.alpha_serves() {
         true => format!("beta to take the address over {within}"),
@@ -252,7 +252,7 @@ fn moves(before: &State, within: &str) -> String {
     }
 }
 
-/// What the return of alpha means.
+/// Describes the consequence of alpha's return.
 fn returns(after: &State) -> &'static str {
     match (after.alpha_serves(), after.alpha_dead) {
         (true, _) => {

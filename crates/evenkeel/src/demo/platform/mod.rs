@@ -2,9 +2,9 @@
 //! in network namespaces, a virtual address, three servers, a client and the web console, and a
 //! menu of faults in the terminal.
 //!
-//! It changes nothing of the machine's own network: a browser reaches the consoles through
-//! forwarders on loopback. At its end, however it comes, everything is removed: by what it
-//! holds, by the guard process of the lab, or at the next start.
+//! The demo does not change the machine's own network: a browser reaches the consoles through
+//! forwarders on loopback. At the end everything is removed: by destructors, by the guard process
+//! of the lab, or at the next start.
 
 mod control;
 mod ends;

@@ -10,7 +10,7 @@ use super::{links, say};
 use crate::demo::load::Counted;
 use std::time::{Duration, Instant};
 
-/// How often the loop looks at what has changed.
+/// Poll interval of the loop.
 const TICK: Duration = Duration::from_millis(100);
 /// Least time between two lines about failed requests.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
@@ -137,7 +137,7 @@ impl Play {
     }
 }
 
-/// Who has the address.
+/// Describes which nodes have the address.
 fn owners(names: &[&str]) -> String {
     match names {
         [] => format!("no node has {VIRTUAL}"),

@@ -121,7 +121,7 @@ fn accepted_version_with_a_token_in_an_address_is_followed_without_showing_it() 
     assert!(!followed.without_credentials(said).contains("S3CRET"));
 }
 
-/// What the role of a part would run of a version, and what was told.
+/// Returns the input of a part's role for a version, and the diagnostics.
 fn given<T: serde::de::DeserializeOwned>(
     part: &str,
     text: &str,

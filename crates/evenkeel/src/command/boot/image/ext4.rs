@@ -15,11 +15,11 @@ const ROOT_INODE: u64 = 2;
 
 /// A root that is made.
 pub(super) struct Root<'a> {
-    /// What it has.
+    /// Directory with the contents.
     pub(super) tree: &'a Path,
-    /// Its file, which is not there yet.
+    /// Path of the image, which does not exist yet.
     pub(super) image: &'a Path,
-    /// Its bytes.
+    /// Size in bytes.
     pub(super) size: u64,
     /// The time of everything, seconds since 1970.
     pub(super) epoch: u64,
@@ -89,7 +89,7 @@ impl Root<'_> {
     }
 }
 
-/// How many inodes are used, by the header that `dumpe2fs` shows.
+/// Returns the number of used inodes, from the header that `dumpe2fs` prints.
 fn used(header: &str) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         let line = header.lines().find_map(|line| line.strip_prefix(name))?;

@@ -9,7 +9,7 @@ use guest::image::system::version_key;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// What a machine has beside the packages that a release counts as important.
+/// Packages of a machine in addition to those of priority "important".
 const PACKAGES: &str =
     "linux-image-amd64,initramfs-tools,nbd-client,systemd-resolved,ca-certificates";
 /// Runs before the kernel is installed, whose installation makes the initial RAM disk: drivers of networks

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use volume::transfer::Source;
 
-/// What a guest has beside the packages that a release counts as important.
+/// Packages of a guest in addition to those of priority "important".
 const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
 /// Bytes that a system needs while it is built.
@@ -35,7 +35,7 @@ const SIZE: u64 = 20 << 30;
 /// Names by their number at the bus would depend on the model of the machine.
 const APPEND: &str = "net.ifnames=0";
 
-/// What the command line says.
+/// Values of the command line.
 struct Wanted {
     name: String,
     suite: String,
@@ -45,7 +45,7 @@ struct Wanted {
     network: Option<Network>,
 }
 
-/// A fixed address.
+/// Static network configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Network {
     address: IpAddr,
@@ -53,7 +53,7 @@ struct Network {
     gateway: Option<IpAddr>,
 }
 
-/// Creates.
+/// Executes the command.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match create(matches) {
         Ok(text) => {
@@ -228,7 +228,7 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     ))
 }
 
-/// Shows a step.
+/// Prints a step.
 fn say(words: &str) {
     // Without a reader it goes on.
     let _ = writeln!(stderr(), "{words}");

@@ -9,9 +9,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// GRUB's modules and images.
+/// Directory of GRUB's modules and images.
 pub const DIRECTORY: &str = "/usr/lib/grub/i386-pc";
-/// What it needs, and the packages.
+/// Required programs, and their packages.
 pub const NEEDS: [(&str, &str); 2] = [
     ("grub-mkimage", "grub-common"),
     ("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"),
@@ -19,9 +19,9 @@ pub const NEEDS: [(&str, &str); 2] = [
 
 /// The file system with GRUB's directory.
 pub struct Home<'a> {
-    /// Its UUID.
+    /// UUID of the file system.
     pub uuid: &'a str,
-    /// Its type, as `blkid` calls it.
+    /// Type of the file system, as `blkid` names it.
     pub system: &'a str,
     /// GRUB's directory in it: `/boot/grub`.
     pub directory: &'a str,
@@ -52,7 +52,7 @@ pub fn copy_modules(inside: &Inside, directory: &str) -> Result<(), String> {
 /// Places GRUB before the first partition of a disk.
 ///
 /// # Errors
-/// It does not fit, or `grub-mkimage` fails.
+/// Fails if it does not fit, or if `grub-mkimage` fails.
 pub fn embed(
     runner: &Runner,
     work: &Path,

@@ -31,12 +31,12 @@ const CHAIN_MAX: usize = 8;
 
 /// A disk that is imported.
 struct Disk {
-    /// What it is, for people.
+    /// Description for display.
     words: String,
     image: Image,
 }
 
-/// Imports.
+/// Executes the import.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match import(matches) {
         Ok(text) => {

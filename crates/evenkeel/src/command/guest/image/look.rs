@@ -1,5 +1,5 @@
-//! What is on a disk: its partition table and file systems by `blkid` and `sfdisk`, and the system by
-//! read-only mounts.
+//! Inspects a disk: the partition table and file systems with `blkid` and `sfdisk`, and the system
+//! with read-only mounts.
 
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
@@ -53,7 +53,7 @@ fn probe(
 /// Looks at a raw disk, or at a partition.
 ///
 /// # Errors
-/// Interrupted.
+/// Fails if it is interrupted.
 pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<Seen, Stopped> {
     let whole = probe(runner, path, 0, size)?;
     let text =
@@ -118,16 +118,16 @@ fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
 pub struct Place<'a> {
     /// The file that has it.
     pub path: &'a Path,
-    /// Where it is there.
+    /// Position on the disk.
     pub found: &'a Found,
-    /// Bytes from there on.
+    /// Size from that position, in bytes.
     pub size: u64,
 }
 
 /// Mounts a file system at this directory.
 ///
 /// # Errors
-/// The system's, in words.
+/// Returns the system's error as a message.
 pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Result<(), Stopped> {
     let system = match place.found.system.as_str() {
         "ntfs" => "ntfs3",
@@ -158,10 +158,10 @@ pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Res
     runner.run(&mut mount).map(|_| ())
 }
 
-/// Unmounts it.
+/// Unmounts the file system.
 ///
 /// # Errors
-/// The system's, in words.
+/// Returns the system's error as a message.
 pub fn unmount(runner: &Runner, at: &Path) -> Result<(), Stopped> {
     runner.run(program("umount").arg(at)).map(|_| ())
 }
@@ -184,7 +184,7 @@ pub fn uuids(disks: &[Disk], seen: &[Seen]) -> BTreeMap<String, String> {
 /// Finds the system on these disks. `files` has them as raw disks.
 ///
 /// # Errors
-/// Interrupted.
+/// Fails if it is interrupted.
 pub fn system(
     runner: &Runner,
     shop: &Workshop,
@@ -334,7 +334,7 @@ fn kernels(inside: &Inside) -> Vec<Kernel> {
     kernels
 }
 
-/// Whether a kernel has drivers of virtio: as modules, or built in.
+/// Returns whether a kernel has virtio drivers: as modules, or built in.
 fn has_virtio(inside: &Inside, version: &str) -> bool {
     let lists = ["modules.dep", "modules.builtin"];
     let lists = lists.map(|list| {

@@ -1,5 +1,5 @@
-//! Where images go: the volumes of a guest, or those that are named as it. What is missing is printed
-//! as sections to paste, with the commands that follow: files of the operator are never edited.
+//! Destination of images: the volumes of a guest, or the named ones. Missing sections are printed
+//! for pasting, with the commands that follow: the operator's files are never edited.
 
 use crate::command::guest::{asked as asked_guests, find};
 use crate::command::reload;
@@ -13,18 +13,18 @@ use std::fmt::Write;
 use volume::keyword::NAME as VOLUMES;
 use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
 
-/// Bytes of a name.
+/// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
 
-/// Where images go.
+/// Destination of images.
 pub struct Place {
     /// The volumes that are there, in the order of the images.
     pub volumes: Vec<String>,
-    /// Their sizes, bytes.
+    /// Sizes in bytes.
     pub sizes: Vec<u64>,
-    /// What is to be done before; empty: nothing.
+    /// Steps that are necessary before; empty: none.
     pub before: String,
-    /// What is to be done after.
+    /// Steps that are necessary afterwards.
     pub after: String,
 }
 
@@ -32,7 +32,7 @@ impl Place {
     /// Refuses where a volume is missing, after showing what is to be done.
     ///
     /// # Errors
-    /// One is missing.
+    /// Fails if a volume is missing.
     pub fn is_there(&self) -> Result<(), String> {
         if self.before.is_empty() {
             return Ok(());
@@ -49,7 +49,7 @@ impl Place {
 /// Refuses what cannot be the name of a new guest, and of its volume.
 ///
 /// # Errors
-/// It cannot.
+/// Returns an error if that is not possible.
 pub fn can_be_named(name: &str) -> Result<(), String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let begins = name.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -132,7 +132,7 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
     })
 }
 
-/// What is missing, for the operator.
+/// Returns the missing sections, for the operator.
 fn missing(sections: &str, commands: &str) -> String {
     if commands.is_empty() {
         return String::new();

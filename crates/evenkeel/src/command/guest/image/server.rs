@@ -19,13 +19,13 @@ use volume::transfer::Source;
 
 /// Memory that a server may have, bytes: tables of an image can be large, and hostile ones are.
 const MEMORY_MAX: u64 = 4 << 30;
-/// How long it may take until it serves.
+/// Timeout until the server is ready.
 const START_MAX: Duration = Duration::from_secs(30);
-/// How long one may take to end that has closed a connection.
+/// Timeout for a server to end after its connection was closed.
 const END_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A server.
+/// A disk server process of QEMU.
 pub struct Server {
     process: Process,
     home: Home,
@@ -35,7 +35,7 @@ pub struct Server {
 /// An image, as QEMU's block layer opens it.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The node.
+    /// Node in QEMU's block graph.
     pub node: Value,
     /// Files that it reads.
     pub files: Vec<PathBuf>,
@@ -63,7 +63,7 @@ impl Server {
     /// Serves an image under this name.
     ///
     /// # Errors
-    /// It cannot be read, in QEMU's words.
+    /// Fails with QEMU's message if the image cannot be read.
     pub fn start(shop: &Workshop, export: &str, image: &Image) -> Result<Server, String> {
         let home = Home::new(shop.path(), export);
         let io = |error: std::io::Error| format!("qemu-nbd: {error}");
@@ -146,7 +146,7 @@ impl Server {
         })
     }
 
-    /// Where it serves.
+    /// Address of the server.
     pub fn address(&self) -> Address {
         Address {
             server: Place::Unix(self.socket()),
@@ -154,7 +154,7 @@ impl Server {
         }
     }
 
-    /// Its socket.
+    /// Path of the server's socket.
     pub fn socket(&self) -> PathBuf {
         socket(&self.home)
     }

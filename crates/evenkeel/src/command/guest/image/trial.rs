@@ -21,15 +21,15 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How often the terminal is looked at.
+/// Poll interval of the terminal.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often it is said that it goes on.
+/// Interval of progress messages.
 const TELL_EVERY: Duration = Duration::from_secs(20);
 /// Bytes at the end of the output that are looked at.
 const END_BYTES: usize = 4096;
 /// Lines that are shown of a boot that failed.
 const LINES_SHOWN: usize = 15;
-/// What a boot says that has failed.
+/// Terminal output of a failed boot.
 const FAILURES: [&str; 8] = [
     "Kernel panic",
     "No bootable device",
@@ -41,23 +41,23 @@ const FAILURES: [&str; 8] = [
     "Give root password for maintenance",
 ];
 
-/// What is tried.
+/// A trial boot.
 pub struct Trial<'a> {
     /// The name of the guest.
     pub name: &'a str,
-    /// Its disks: raw files.
+    /// Disks of the guest: raw files.
     pub disks: &'a [PathBuf],
-    /// Its memory, MiB.
+    /// Memory size, MiB.
     pub memory_mib: u64,
-    /// How disks are attached.
+    /// Bus of the disks.
     pub bus: Bus,
-    /// The firmware.
+    /// Firmware of the guest.
     pub firmware: Firmware,
-    /// How long it may take.
+    /// Timeout of the boot.
     pub limit: Duration,
 }
 
-/// How a terminal is.
+/// State of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Seen {
     Login,
@@ -79,7 +79,7 @@ impl Trial<'_> {
     /// Boots. Returns how long it took until the prompt.
     ///
     /// # Errors
-    /// It did not get there, with the last lines of its terminal.
+    /// Fails with the last lines of the terminal if the boot does not succeed.
     pub fn run(&self, shop: &Workshop, runner: &Runner) -> Result<Duration, Stopped> {
         let begun = Instant::now();
         let (servers, volumes) = self.serve(shop, runner)?;

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use volume::transfer::Source;
 
-/// What is needed, beside GRUB's files.
+/// Required programs, besides GRUB's files.
 const NEEDS: [(&str, &str); 7] = [
     ("qemu-img", "qemu-utils"),
     ("qemu-nbd", "qemu-utils"),
@@ -43,7 +43,7 @@ const NEEDS: [(&str, &str); 7] = [
     ("bwrap", "bubblewrap"),
 ];
 
-/// What was seen.
+/// Properties that were detected.
 struct Looked {
     domain: Domain,
     /// The disks of the configuration, each as a raw disk that is only read.
@@ -52,7 +52,7 @@ struct Looked {
     system: System,
 }
 
-/// Imports.
+/// Executes the import.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match import(matches) {
         Ok(text) => {
@@ -68,7 +68,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Shows a line.
+/// Prints a line.
 fn say(words: &str) {
     // Without a reader it goes on.
     let _ = writeln!(stderr(), "{words}");
@@ -137,7 +137,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     carry_out(matches, &shop, runner, (&looked, &plan, &place))
 }
 
-/// Whether the operator at the terminal wants it.
+/// Asks the operator at the terminal for confirmation.
 fn confirmed() -> bool {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return false;

@@ -1,4 +1,4 @@
-//! What is done to the copy of a guest of Xen.
+//! Changes to the copy of a Xen guest.
 
 use super::super::look::{self, Place};
 use super::super::{grub, server};
@@ -116,7 +116,7 @@ struct Spot {
     size: u64,
 }
 
-/// Where a file system of the old disks is on the new ones.
+/// Returns where a file system of the old disks is on the new ones.
 fn spot(looked: &Looked, plan: &Plan, (index, inner): (usize, usize)) -> Option<Spot> {
     let disk = plan
         .targets

@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The largest kernel, bytes.
+/// Limit of a kernel, in bytes.
 const BYTES_MAX: u64 = 256 << 20;
-/// What a kernel of Linux for x86 has, and where ("The Linux/x86 Boot Protocol", section "The
-/// Real-Mode Kernel Header": `boot_flag` and `header`).
+/// Offsets and bytes that identify a Linux kernel for x86 ("The Linux/x86 Boot Protocol", section
+/// "The Real-Mode Kernel Header": `boot_flag` and `header`).
 const MARKS: [(usize, &[u8]); 2] = [(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")];
 
-/// Reads one.
+/// Reads a kernel.
 ///
 /// # Errors
 /// The system's, or it is no kernel.

@@ -1,5 +1,5 @@
-//! Which disks of a configuration may be read: the one who wrote it may not be who runs the command as
-//! root, and its paths could name any file or device of this host.
+//! Checks which disks of a configuration may be read. The command runs as root, and the
+//! configuration may be from somebody else: its paths could name any file or device of this host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ pub(super) fn are_allowed<'d>(
     ))
 }
 
-/// Whether a disk is a plain file in one of these directories, and no link leads there. One that is
-/// missing is said to be so later.
+/// Returns whether a disk is a plain file in one of these directories, without a link on its path.
+/// A missing file is reported later.
 fn is_file_below(disk: &Path, directories: &[PathBuf]) -> bool {
     let is_plain = match fs::symlink_metadata(disk) {
         Ok(metadata) => metadata.is_file(),
