@@ -9,10 +9,10 @@ use std::fmt;
 pub enum Files {
     /// Confined by Landlock.
     Confined {
-        /// The version of Landlock that the kernel has.
+        /// Landlock version of the kernel.
         version: u32,
     },
-    /// The kernel has Landlock, and it was not enabled at boot.
+    /// The kernel has Landlock, but it was not enabled at boot.
     NotEnabled,
     /// The kernel has no Landlock.
     NotBuilt,
@@ -25,18 +25,18 @@ pub enum Files {
 pub enum Filtered {
     /// The filter is active.
     Yes,
-    /// The kernel (or whatever imitates it) has no such filters.
+    /// The kernel, or an emulation of it, has no such filters.
     NotBuilt,
 }
 
 /// The remaining privileges of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
-    /// Capabilities that it was to keep.
+    /// Capabilities that the process was meant to keep.
     pub wanted: CapabilitySet,
     /// Capabilities of the process.
     pub capabilities: CapabilitySet,
-    /// No program that it could start would get more rights.
+    /// No program that it starts can gain privileges.
     pub no_new_privileges: bool,
     /// Confinement of file access.
     pub files: Files,

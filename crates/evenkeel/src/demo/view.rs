@@ -1,5 +1,5 @@
-//! The demo in a terminal: the configuration, the addresses, who serves, and
-//! what happened; keys stop and return servers and change the configuration.
+//! Terminal view of the demo: configuration, addresses, serving nodes and events. Keys stop and
+//! return servers and change the configuration.
 
 use super::load::{Counted, HANGS_AFTER};
 use super::stage::{ADDED, BLOCKED, CONFIGURATION, Event as Happened, Stage};
@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 
 /// Refresh interval of the view.
 const FRAME: Duration = Duration::from_millis(100);
-/// Over how long rates are measured.
+/// Window of the rates.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Shows the demo until a key ends it.
 pub fn show(stage: &Stage) -> ExitCode {
     let mut terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
-        // Standard streams that call themselves a terminal and are none.
+        // The standard streams claim to be a terminal and are none.
         Err(_) => return super::plain::show(stage),
     };
     let mut rates = Rates::new(stage.seen.read());
@@ -37,7 +37,7 @@ pub fn show(stage: &Stage) -> ExitCode {
                 continue;
             }
             match key(&event::read()?) {
-                // Any key closes the help, and one that does something does it.
+                // Any key closes the help; a key with a function also executes it.
                 Some(Key::Quit) => return Ok(()),
                 Some(Key::Help) => helps = !helps,
                 Some(key) => {
@@ -63,7 +63,7 @@ enum Key {
     Blocked,
     Help,
     Quit,
-    /// Nothing, but it closes the help.
+    /// No function; only closes the help.
     Other,
 }
 
@@ -94,13 +94,13 @@ fn obey(stage: &Stage, key: Key) -> io::Result<()> {
     Ok(())
 }
 
-/// Requests a second, measured over a window.
+/// Request rates, measured over a window.
 struct Rates {
     began: Instant,
     before: Counted,
     /// Counters since the start.
     whole: Counted,
-    /// In the last whole window.
+    /// Rates of the last complete window.
     second: Counted,
 }
 
@@ -124,7 +124,7 @@ impl Rates {
     }
 }
 
-/// All that a frame shows.
+/// Data of one frame.
 struct Scene {
     proxy: SocketAddr,
     /// Addresses of the first two servers.
@@ -141,7 +141,7 @@ struct Scene {
     helps: bool,
 }
 
-/// Events that the largest terminal has room for.
+/// Number of events that fit on the largest terminal.
 const EVENTS_MAX: usize = 100;
 
 impl Scene {
@@ -186,7 +186,7 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene) {
     }
 }
 
-/// The keys, in as many words as fit into so many columns.
+/// Returns the key help that fits into this number of columns.
 fn keys(columns: u16) -> &'static str {
     const ALL: [&str; 3] = [
         " 1 stop/start server one   2 stop/start server two   c reload: third server   b blocked path   ? help   q quit ",
@@ -239,7 +239,7 @@ fn servers(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
             (true, 1) => Color::Yellow,
             (true, _) => Color::Magenta,
         };
-        // The number is beside the bar: on a bar it has the colour of the bar or none.
+        // The number is beside the bar: on the bar, it would take the bar's colour.
         let columns = [
             Constraint::Length(22),
             Constraint::Length(8),
@@ -290,7 +290,7 @@ fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
         .flat_map(|event| event_lines(event.at, &event.text, columns))
         .map(Line::from)
         .collect();
-    // The newest are the ones that are looked at.
+    // The newest events are the relevant ones.
     let hidden = lines.len().saturating_sub(room);
     let shown: Vec<Line<'_>> = lines.into_iter().skip(hidden).collect();
     frame.render_widget(
@@ -317,15 +317,15 @@ fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// The configuration without its opening comment.
+/// Returns the configuration without its opening comment.
 fn excerpt(text: &str) -> &str {
     text.find("\nfrontend")
         .and_then(|at| text.get(at + 1..))
         .unwrap_or(text)
 }
 
-/// The lines of the file for so many rows: its end, where `c` adds a line and removes it.
-/// While the line is not there, it is shown as what the key adds.
+/// Returns the last lines of the file for this number of rows, where `c` adds or removes a line. A
+/// missing line is shown as the one that the key adds.
 fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     let added = ADDED.trim();
     let last = match is_changed {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Timeout for all requests together.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Serves the requests by what was loaded, and returns what is wrong.
+/// Evaluates the requests with the loaded configuration, and returns errors for unexpected results.
 pub fn unmet(
     expectations: &[Expectation],
     recording: &Recording,
@@ -30,7 +30,7 @@ pub fn unmet(
             told.push(Diagnostic::error(&codes::TOO_MANY, one.span, words));
             break;
         }
-        // Each meets tables and counters of its own.
+        // Each request gets fresh tables and counters.
         let Some(config) = load::replay(recording.clone()).config else {
             continue;
         };
@@ -135,7 +135,7 @@ fn why(outcome: &Outcome) -> &str {
     }
 }
 
-/// The command that shows more.
+/// Returns the command that shows more.
 fn command(request: &Request, report: &Report, files: &[String]) -> String {
     let asked = &request.asked;
     let scheme = if report.tls.is_some() {
@@ -185,7 +185,7 @@ fn command(request: &Request, report: &Report, files: &[String]) -> String {
     words.join(" ")
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
     match !text.is_empty() && text.chars().all(is_plain) {

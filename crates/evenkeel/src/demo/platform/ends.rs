@@ -11,9 +11,9 @@ use std::io::stdin;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Longest line of the terminal; of a longer one the rest counts as another line.
+/// Limit of a line from the terminal; the rest counts as another line.
 const LINE_BYTES_MAX: usize = 256;
-/// Pause between two looks at a condition.
+/// Poll interval of a condition.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Received event.
@@ -23,7 +23,7 @@ pub enum Heard {
     Line(String),
     /// A signal, or the end of the terminal or of standard input.
     End,
-    /// Nothing in the given time.
+    /// The timeout has passed.
     Nothing,
 }
 
@@ -86,7 +86,7 @@ impl Ends {
             }
             let mut buffer = [0; LINE_BYTES_MAX];
             match rustix::io::read(input.as_fd(), &mut buffer) {
-                // A terminal that has gone is an error.
+                // A terminal that has gone reads as an error.
                 Ok(0) | Err(_) => return Ok(Heard::End),
                 Ok(count) => self.unread.extend(buffer.iter().take(count)),
             }
@@ -96,7 +96,7 @@ impl Ends {
     /// Waits until a condition holds; a signal ends the wait. Input is left for later.
     ///
     /// # Errors
-    /// The signal; the time is over, which `late` words.
+    /// Returns an error for a signal, and the error `late` after the timeout.
     pub fn until(
         &self,
         timeout: Duration,

@@ -1,4 +1,4 @@
-//! Why the platform demo cannot start or go on.
+//! Errors that prevent the platform demo from starting or continuing.
 
 use lab::LabError;
 use language::reason;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Reason why the demo ends.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// Without the rights of root.
+    /// The demo needs the privileges of root.
     #[error("network namespaces need root: run `sudo evenkeel demo --platform`")]
     NotRoot,
     /// A program is not installed.
@@ -30,17 +30,17 @@ pub enum PlatformError {
         /// Error of the system.
         source: io::Error,
     },
-    /// Something did not happen in time.
+    /// An event did not happen in time.
     #[error("{what} did not happen within {} s\n{output}", .within.as_secs())]
     Late {
         /// The expected event.
         what: String,
         /// Timeout of the wait.
         within: Duration,
-        /// The last output of the members.
+        /// Last output of the members.
         output: String,
     },
-    /// A command printed something else than expected.
+    /// A program printed unexpected output.
     #[error("`{command}` printed no {wanted}: {output}")]
     Output {
         /// Command line of the program.

@@ -1,8 +1,8 @@
-//! Everything that the platform demo runs: the hosts, the cables, the members, the servers, the
-//! client and the forwarders. It prints nothing.
+//! All components of the platform demo: hosts, cables, members, servers, client and forwarders.
+//! This module prints nothing.
 //!
-//! Two switches: over `lan` clients come and the virtual address moves, over `back` the members
-//! talk. The networks exist in the namespaces only.
+//! Two switches: clients and the virtual address use `lan`, the members communicate over `back`.
+//! The networks exist only in the namespaces.
 
 use super::ends::Ends;
 use super::error::PlatformError;

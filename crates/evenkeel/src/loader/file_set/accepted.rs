@@ -1,10 +1,11 @@
-//! Versions that earlier programs accepted and newer checks refuse: each is served with a warning.
+//! Tests of versions that earlier programs accepted and newer checks refuse: each is served with a
+//! warning.
 
 use super::tests::{Scratch, version};
 use super::*;
 use language::render;
 
-/// The virtual addresses of a version, what was told, and what the machine lacks.
+/// Returns the virtual addresses of a version, the diagnostics, and the missing resources.
 fn addresses_of(
     set: &FileSet,
     fallback: Option<&Arc<Fallback>>,
