@@ -1,6 +1,5 @@
-//! `evenkeel address`: who owns which virtual addresses, since when and why; and
-//! giving them to another machine. It asks the supervisor that runs, as `evenkeel
-//! reload` does.
+//! `evenkeel address`: the owners of virtual addresses, since when and why; and hand-overs to
+//! another machine. The command queries the running supervisor, as `evenkeel reload` does.
 
 use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{print, refuse, reload};
@@ -20,12 +19,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Timeout for another node to get a lease of the cluster.
 const LEASE_LIMIT: Duration = Duration::from_secs(15);
 
-/// Nobody took the addresses over: this machine keeps them.
+/// Exit code: no machine took the addresses, so this machine keeps them.
 const NOBODY_TOOK: u8 = 3;
 /// Exit code: the result of the hand-over is not known.
 const UNKNOWN: u8 = 4;
 
-/// Does what the words behind `address` ask.
+/// Executes the subcommands of `address`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let instance = match reload::selected(matches) {
         Ok(instance) => instance,
@@ -47,7 +46,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Prints the role's report in this form.
+/// Prints the role's report in the given form.
 fn show(instance: &Instance, form: impl Fn(&Report) -> String) -> ExitCode {
     match report(instance, PART) {
         Ok(report) => print(&form(&report)),
@@ -76,7 +75,7 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
     }
 }
 
-/// Why nothing is handed over.
+/// Returns why nothing is handed over.
 fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
     let Some(wanted) = wanted else {
         return "nothing to hand over: this machine does not own the addresses of any instance"
@@ -111,11 +110,11 @@ enum End {
     Taken(String),
     /// This machine keeps the addresses.
     Kept(String),
-    /// The role does not say.
+    /// The role reports no result.
     Unknown(String),
 }
 
-/// Waits until each of these instances has another owner, or this machine again.
+/// Waits until each of these instances has another owner, or this machine owns it again.
 fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>) -> ExitCode {
     let began = Moment::now();
     let mut open: Vec<&str> = names.collect();
@@ -145,7 +144,7 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
     ExitCode::from(worst)
 }
 
-/// Prints how it ended, and returns the exit code.
+/// Prints the result, and returns the exit code.
 fn tell(end: &End) -> u8 {
     match end {
         End::Taken(words) => {
@@ -172,14 +171,14 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     let lease = one.words(LEASE);
     let state = one.state.word.as_str();
     if state != "MASTER" {
-        // Only of a machine that is heard a priority is known.
+        // Only a machine that sends adverts has a known priority.
         let owner = one.words("with priority").and(one.words("owner"));
         return match (owner, state) {
             (Some(owner), "BACKUP") => Some(End::Taken(format!("{name}: {owner} took over"))),
-            // The new holder of a lease is heard in a moment.
+            // The new holder of the lease will send adverts in a moment.
             (None, "BACKUP") if waited < LEASE_LIMIT => None,
-            // Without its lease an address is at fault here, which hears nobody: the
-            // lease has gone to the machine that takes it over.
+            // Without its lease, an address is at fault here and receives no adverts: the lease has
+            // moved to the new owner.
             (_, "FAULT") if lease.as_deref() == Some(LEASE_MOVES) => {
                 Some(End::Taken(format!("{name}: {}", one.why)))
             }
@@ -204,7 +203,7 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     }
 }
 
-/// A time as our language writes it.
+/// Parses a time in the format of the configuration.
 pub fn duration(text: &str) -> Result<Duration, String> {
     /// Limit of a drain, seconds.
     const SECONDS_MAX: u64 = 86_400;

@@ -1,4 +1,4 @@
-//! `evenkeel watch`: requests as they end, line by line.
+//! `evenkeel watch`: prints requests when they end, one per line.
 
 use super::definition::{flag, option, process_id, serving_files};
 use super::{operate, refuse, reload, why};
@@ -14,13 +14,13 @@ use supervisor::directory::Instance;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Timeout for a response of the proxy.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Looks that may fail one after the other: a proxy that is restarted takes less.
+/// Limit of consecutive failed polls: a restart of the proxy takes less.
 const FAILURES_MAX: u32 = 20;
 /// Limit of requests in one poll.
 const LOOK_MAX: &str = "10000";
 /// Limit of requests that `--once` prints.
 const ONCE_MAX: &str = "100";
-/// The filters: options here, and words of `show requests`.
+/// Filters: options of this command, and words of `show requests`.
 const FILTERS: [(&str, &str, &str); 7] = [
     (
         "host",
@@ -79,7 +79,7 @@ pub fn definition(command: Command) -> Command {
         .arg(why::format())
 }
 
-/// The filters as words of `show requests`.
+/// Returns the filters as words of `show requests`.
 fn filters(matches: &ArgMatches) -> String {
     let given = FILTERS.iter().filter_map(|(name, ..)| {
         let value = matches.get_one::<String>(name)?;
@@ -93,7 +93,7 @@ fn filters(matches: &ArgMatches) -> String {
 struct Look {
     /// Start of the next poll.
     since: String,
-    /// Requests that are not kept any more.
+    /// Number of requests that were dropped before the poll.
     missed: u64,
     /// Lines, oldest first.
     lines: Vec<String>,
@@ -175,7 +175,7 @@ fn printed(shown: io::Result<()>) -> Option<ExitCode> {
 fn show(look: &Look) -> io::Result<()> {
     if look.missed > 0 {
         let missed = look.missed;
-        // Nobody needs to read it.
+        // A closed output is no error here.
         let _ = writeln!(
             io::stderr(),
             "{missed} requests are missing: see `request-history`"

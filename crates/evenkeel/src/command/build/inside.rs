@@ -1,5 +1,5 @@
-//! Files within the tree of a guest's system. Its links lead to places in the tree, never to those of
-//! the host: the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
+//! Files within the file system tree of a guest. Links resolve within the tree, never to the host:
+//! the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2,
@@ -11,9 +11,9 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file that is read.
+/// Limit of a file that is read, in bytes.
 const FILE_MAX: u64 = 4 << 20;
-/// Entries of a directory that are looked at.
+/// Limit of directory entries that are read.
 const ENTRIES_MAX: usize = 4096;
 
 /// A file system tree.
@@ -43,7 +43,7 @@ impl Inside {
     }
 
     fn at(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-        // A device or a pipe is not waited for. A path alone takes no such flags.
+        // Opening a device or a pipe must not block. O_PATH permits no such flags.
         let plain = match flags.contains(OFlags::PATH) {
             true => OFlags::CLOEXEC,
             false => OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK,
@@ -121,7 +121,7 @@ impl Inside {
         written.map_err(|error| format!("{path} in the image: {error}"))
     }
 
-    /// Makes a directory, where there is none.
+    /// Creates a directory, if it does not exist.
     ///
     /// # Errors
     /// Returns the system's error as a message.
@@ -135,7 +135,7 @@ impl Inside {
         }
     }
 
-    /// Keeps a file as `PATH.xen`, unless one was kept before.
+    /// Copies a file to `PATH.xen`, unless that exists already.
     ///
     /// # Errors
     /// Returns the system's error as a message.
@@ -157,7 +157,7 @@ impl Inside {
         renameat(&parent, name, &parent, format!("{name}.xen")).map_err(words)
     }
 
-    /// Removes a file or a link, if it is there.
+    /// Removes a file or a link, if it exists.
     ///
     /// # Errors
     /// Returns the system's error as a message.

@@ -1,4 +1,4 @@
-//! A directory for what is built, and mounts that nobody else sees. Both go with the value.
+//! Temporary directory of a build, with private mounts. Both are removed on drop.
 
 use super::run::program;
 use nix::sched::{CloneFlags, unshare};
@@ -33,7 +33,7 @@ impl Workshop {
         Ok(Workshop(path))
     }
 
-    /// From now on, mounts of this command are its own, and go with it.
+    /// Makes the following mounts of this command private; they are removed at its end.
     ///
     /// # Errors
     /// Fails without the privilege.
@@ -57,7 +57,7 @@ impl Workshop {
         &self.0
     }
 
-    /// Makes a directory in it.
+    /// Creates a directory in it.
     ///
     /// # Errors
     /// Returns the system's error as a message.
@@ -71,7 +71,7 @@ impl Workshop {
         }
     }
 
-    /// Refuses where there is no room for these bytes.
+    /// Fails if there is not enough space for this number of bytes.
     ///
     /// # Errors
     /// Fails if there is not enough space.
@@ -105,10 +105,11 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         for mount in self.mounts() {
-            // What cannot be unmounted is left, below.
+            // A failed unmount is handled below.
             let _ = program("umount").arg("-l").arg(mount).status();
         }
-        // Nothing is removed through a mount. A program that has just been ended may still write.
+        // Nothing is removed through a mount. A program that has just ended may still write, so
+        // removal is retried.
         let mut tries = 0..REMOVALS_MAX;
         while self.mounts().is_empty() && self.0.exists() && tries.next().is_some() {
             if fs::remove_dir_all(&self.0).is_err() {

@@ -236,10 +236,10 @@ fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     address.map_err(|_| "not ADDRESS:PORT; write for example 10.0.0.1:7443")
 }
 
-/// Shortest and longest time of a token, seconds.
+/// Limits of a token's lifetime, seconds.
 const VALID_SECONDS_MAX: u64 = 86_400;
 
-/// A time with its unit.
+/// Parses a time with its unit.
 fn time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

@@ -1,5 +1,4 @@
-//! `config apply` and `config rollback`: a change, from what is wanted to what became
-//! of it.
+//! `config apply` and `config rollback`: a change from the request to its result.
 
 use super::files;
 use super::mask::mask;
@@ -21,9 +20,9 @@ use part::voice::{Form, Voice};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Lines of a difference that are printed before a change.
+/// Limit of difference lines that are printed before a change.
 const LINES_MAX: usize = 200;
-/// Versions that are looked through for what became of a change.
+/// Number of recent versions that are searched for the result of a change.
 const RECENT: u64 = 8;
 
 /// Runs `config apply`.
@@ -63,7 +62,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     if let Some(version) = propose(wanted, matches)?
         && let Err(error) = seen.note(&key, version)
     {
-        // The version is accepted whatever becomes of the note.
+        // The version stays accepted even if the note cannot be written.
         voice.warning(format_args!(
             "version {version} is accepted, but this machine cannot record that these files belong to it ({error}): \
              the next apply of these files needs `--onto {version}`"
@@ -79,12 +78,12 @@ pub(super) struct Wanted {
     pub old: Option<FileSet>,
     pub new: FileSet,
     pub origin: Origin,
-    /// The reason of the change.
+    /// Reason of the change.
     pub message: String,
 }
 
-/// Shows what changes, asks the cluster, and waits for what becomes of it. None: there is
-/// nothing to change.
+/// Prints the difference, sends the request to the cluster, and waits for the result. Returns None
+/// if nothing changes.
 pub(super) fn propose(
     wanted: Wanted,
     matches: &ArgMatches,
@@ -132,7 +131,7 @@ fn of_guests(old: &FileSet, new: &FileSet) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-/// Prints what became of a change. Of a refusal it is asked whether anybody served it.
+/// Prints the result of a change. After a refusal, it queries whether a node served the version.
 fn conclude(
     reply: Result<Reply, ConfigError>,
     ours: impl Fn(&VersionRecord) -> bool,
@@ -173,7 +172,7 @@ fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     }
 }
 
-/// The author has not seen what is accepted: shows it.
+/// Prints an accepted version that the author has not seen.
 fn unseen(
     records: &[VersionRecord],
     parent: Option<VersionId>,
@@ -210,7 +209,7 @@ fn unseen(
     ConfigError::Stale(served.id)
 }
 
-/// At most so many lines of a difference.
+/// Truncates a difference to the limit of lines.
 fn shortened(text: &str) -> String {
     let lines = text.lines().count();
     if lines <= LINES_MAX {

@@ -71,7 +71,7 @@ fn author() -> Arg {
     )
 }
 
-/// A time, as `judge` of a file takes it: a bare number counts seconds.
+/// Parses a time in the format of `judge`: a bare number counts seconds.
 fn time(text: &str) -> Result<Duration, String> {
     match text.bytes().all(|b| b.is_ascii_digit()) {
         true => duration(&format!("{text}s")),

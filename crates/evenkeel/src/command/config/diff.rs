@@ -9,7 +9,7 @@ use cluster::history::{self, Blame, BlamedLine, MaskedFile};
 use cluster::state::VersionRecord;
 use std::collections::BTreeMap;
 
-/// Longest name of an author beside a line, characters.
+/// Limit of an author's name beside a line, in characters.
 const AUTHOR_MAX: usize = 16;
 
 /// Runs `config diff`.
@@ -70,7 +70,7 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The file that is meant.
+/// Returns the file that the user names.
 fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, ConfigError> {
     let found = match name {
         Some(name) => set.files.iter().find(|file| file.path == *name),
@@ -88,7 +88,7 @@ fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, Conf
     found.ok_or_else(|| ConfigError::NoFile(name(), set.version))
 }
 
-/// Each line behind the version that brought it.
+/// Formats each line with the version that added it.
 fn told(lines: &[BlamedLine], seen: &[u8], records: &[VersionRecord]) -> String {
     let by_id: BTreeMap<VersionId, &VersionRecord> =
         records.iter().map(|record| (record.id, record)).collect();

@@ -1,5 +1,4 @@
-//! From the files of this machine, or from texts that were edited, to the files of a
-//! version.
+//! Builds the files of a version from the files of this machine, or from edited texts.
 
 use super::ConfigError;
 use crate::command;
@@ -21,11 +20,11 @@ use std::path::{Path, PathBuf};
 
 /// The bits of a file's mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
-/// Everyone may read a file of this mode.
+/// Permission bit that lets every user read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// Collects the files of the command line, and all that they name, as the member that
-/// is asked reads them.
+/// Collects the files of the command line, and all files that they name, as the local member reads
+/// them.
 pub fn collect(
     paths: &[PathBuf],
     status: &Status,
@@ -36,7 +35,7 @@ pub fn collect(
     let options = LoadOptions {
         node: me.map(|member| member.name.clone()),
         nodes: nodes.map(|member| member.name.clone()).collect(),
-        // Each machine judges for itself.
+        // Each machine checks for itself.
         here: false,
         ..command::load_options()
     };
@@ -78,7 +77,7 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
     true
 }
 
-/// The result of building a version on this machine.
+/// Result of loading a version on this machine.
 pub struct Checked {
     /// Result for the proxy.
     loaded: Loaded,
@@ -86,7 +85,7 @@ pub struct Checked {
     pub good: bool,
 }
 
-/// Loads a version; also what it has of keepalived's files.
+/// Loads a version, including its files in keepalived's language.
 fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) {
     let mut files: Vec<NamedFile> = file_set::main_files(set);
     let foreign = addresses::split(&mut files);
@@ -131,7 +130,7 @@ pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String
     (run.difference)(old.as_deref(), new.as_deref())
 }
 
-/// Loads a version as this machine would; what is wrong is told.
+/// Loads a version as this machine would, and reports errors.
 pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
     let options = LoadOptions {
         resolve_names: false,
@@ -153,8 +152,8 @@ pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
     Checked { loaded, good }
 }
 
-/// Adds files that a version names and lacks, as this machine has them. True: some were
-/// added, and it is worth a second look.
+/// Adds files of this machine that a version names and lacks. Returns true if files were added, so
+/// that the version has to be checked again.
 pub fn complete(set: &mut FileSet, checked: &Checked) -> bool {
     let wanted: Vec<PathBuf> = checked.loaded.recording.files().map(Into::into).collect();
     let mut added = false;

@@ -1,4 +1,4 @@
-//! The serial terminal of a guest: its last output, and a connection of this terminal to it.
+//! Serial terminal of a guest: its last output, and a connection of this terminal to it.
 
 use super::far::{self, REST_MAX, REST_MIN};
 use super::screen::Screen;
@@ -37,7 +37,7 @@ pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
         let text = letters.filter(|one| matches!(one, '\n' | '\r' | '\t') || !one.is_control());
         let mut buffer = [0; 4];
         text.for_each(|one| kept.extend_from_slice(one.encode_utf8(&mut buffer).as_bytes()));
-        // A letter may be cut by the end of what was read.
+        // A UTF-8 character may be truncated at the end of a read.
         let rest = chunk.invalid().iter();
         kept.extend(rest.filter(|byte| !(0x80..=0x9f).contains(*byte)));
     }
@@ -49,13 +49,13 @@ pub(super) fn log_of(name: &str) -> PathBuf {
     Home::new(&directory::path(), name).log()
 }
 
-/// Opens the serial output of a guest, also of its last run.
+/// Opens the serial output of a guest, including its last run.
 fn opened(matches: &ArgMatches) -> Result<File, String> {
     let name = word(matches, "NAME");
     let (_, report) = asked(matches)?;
     let subject = find(&report, &name)?;
     let path = log_of(&name);
-    // QEMU can write to that directory: a link there names nothing of the guest.
+    // QEMU can write to that directory, so links there are not followed.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
     let is_there = subject.words("files").is_some();
@@ -77,7 +77,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
         let since = file.metadata().and_then(|metadata| metadata.modified());
         let ago = { since.ok() }.and_then(|since| SystemTime::now().duration_since(since).ok());
         let ago = ago.map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
-        // What is printed on standard output is the output itself.
+        // Standard output has only the guest's output.
         let _ = writeln!(
             stderr(),
             "{}. The output of its last run on this node, which ended {} ago:",
@@ -103,7 +103,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             true => plain(&bytes),
             false => bytes.clone(),
         };
-        // Its reader has ended, or the disk of the file is gone.
+        // The reader of standard output has ended, or the disk of the file is gone.
         if read.is_err()
             || stdout()
                 .write_all(&shown)
@@ -120,7 +120,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         std::thread::sleep(LOOK_EVERY);
-        // It was cut.
+        // The file was truncated.
         if file.metadata().is_ok_and(|metadata| metadata.len() < place) {
             place = 0;
             if file.seek(SeekFrom::Start(0)).is_err() {
@@ -130,7 +130,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// The terminal as it was, when this ends.
+/// Original settings of the terminal, restored on drop.
 struct Raw(Option<Termios>);
 
 impl Raw {
@@ -139,7 +139,7 @@ impl Raw {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
-            // Without it keys come line by line.
+            // Without raw mode, keys arrive line by line.
             let _ = tcsetattr(stdin(), OptionalActions::Now, &raw);
         }
         Raw(before)
@@ -149,7 +149,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // The terminal is gone otherwise.
+            // An error means that the terminal is gone.
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
         }
     }

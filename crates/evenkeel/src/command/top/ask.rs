@@ -1,4 +1,4 @@
-//! Asks a running program for all that is shown.
+//! Polls a running program for all displayed data.
 
 use super::super::{operate, reload, status};
 use crate::identity;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Timeout for one response of a program, so that a hanging program is noticed soon.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks the program that the options name; if it was started anew, the new one.
+/// Polls the program that the options select; after a restart, the new process.
 ///
 /// # Errors
 /// Returns why there is no response.
@@ -26,7 +26,7 @@ pub fn look(matches: &ArgMatches) -> Result<Look, String> {
             Err(error) if error.is_missing() => {
                 reports.push(Report::silent(part, &error.to_string()));
             }
-            // The first part is the supervisor itself: without it nobody is asked.
+            // The first part is the supervisor itself: without it, no other part can be queried.
             Err(error) if reports.is_empty() && !error.has_nothing() => {
                 return Err(format!("the supervisor does not respond: {error}"));
             }

@@ -1,6 +1,6 @@
-//! `evenkeel copy`: a volume, a snapshot or a raw disk to a volume of another node. The volume
-//! role of this node connects to that of the other one; what is sent over that connection is
-//! decided here (`volume::copy`).
+//! `evenkeel copy`: copies a volume, a snapshot or a raw disk to a volume of another node. The
+//! volume role of this node connects to that of the other one; the command decides what is sent
+//! over that connection (`volume::copy`).
 
 use super::progress::{Shown, amount, per_second};
 use super::transfer::{Stopped, is_disk, of_volume, signals, watched};
@@ -233,7 +233,7 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped>
 }
 
 impl Copy {
-    /// Copies; a connection that breaks is tried again.
+    /// Executes the copy; a broken connection is retried.
     fn run(mut self) -> (Copy, Result<(), CopyError>) {
         let mut since = Instant::now();
         let mut furthest = 0;
@@ -264,7 +264,7 @@ impl Copy {
             run: self.run,
             socket: meeting.number(),
         };
-        // The role may be another one in a moment.
+        // The role may be restarted in a moment.
         let again = self.sending.has_begun;
         let told = order::tell(&self.instance, &message);
         told.map_err(|words| CopyError::Refused { words, again })?;

@@ -1,5 +1,6 @@
-//! `evenkeel volume resync`: compares the other copy as a whole and sends it what differs; or
-//! gives up the copy of this node, which is refused, for that of the other one.
+//! `evenkeel volume resync`: compares the other copy as a whole and sends it the differences. It
+//! can also discard the copy of this node, which the other node refuses, in favour of the other
+//! one.
 
 use super::super::definition::flag;
 use super::super::word;
@@ -22,7 +23,7 @@ use volume::transfer::Progress;
 
 /// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// After this the report shows the effect of the order.
+/// Time after which the report shows the effect of the order.
 const EFFECT: Duration = Duration::from_secs(5);
 /// Time for which the other node may be unreachable before the command ends.
 const AWAY_MAX: Duration = Duration::from_secs(30);
@@ -168,7 +169,7 @@ fn follow(
     }
 }
 
-/// Gives up the copy of this node.
+/// Discards the copy of this node.
 fn discard(
     matches: &ArgMatches,
     instance: &Instance,
@@ -217,7 +218,7 @@ fn discard(
     Ok(summary(snapshot.as_ref(), (name, me, other)))
 }
 
-/// Waits until a copy that was given up has started as an empty one.
+/// Waits until a discarded copy has restarted as an empty one.
 fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let until = Instant::now() + DISCARD_MAX;
     loop {

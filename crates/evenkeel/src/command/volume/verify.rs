@@ -1,6 +1,6 @@
-//! `evenkeel volume verify`: has the role compare both copies of a volume, shows the progress,
-//! and prints what differs. The role does it: when this command is killed, the comparison goes
-//! on, and `volume show` has its result.
+//! `evenkeel volume verify`: requests the comparison of both copies of a volume, shows the
+//! progress, and prints the differences. The role executes the comparison: if this command is
+//! killed, it continues, and `volume show` has its result.
 
 use super::order::tell;
 use super::progress::{DRAW_EVERY, Shown, amount};
@@ -76,7 +76,7 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
 enum Outcome {
     /// The copies are equal.
     Equal(String),
-    /// All that differed was repaired: scripts are to see that there was something.
+    /// All differences were repaired; a separate exit code informs scripts that there were some.
     Repaired(String),
 }
 
@@ -89,7 +89,7 @@ fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Begins it and waits for its end.
+/// Starts a verify and waits for its end.
 fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcome, Stopped> {
     let (instance, before) = begin(matches, name)?;
     let begun = Instant::now();
@@ -102,7 +102,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcom
     loop {
         if let Some(signal) = signalled(signals) {
             shown.clear();
-            // Where it cannot be told, it has ended with its role.
+            // If the order cannot be sent, the verify has ended with its role.
             let name = name.to_owned();
             let _ = tell(&instance, &Message::StopVerify { name });
             return Err(Stopped::By(signal));
@@ -123,7 +123,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcom
     }
 }
 
-/// Tells the role to begin. Returns when the verify before this one began.
+/// Sends the order. Returns when the previous verify started.
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
@@ -156,10 +156,10 @@ fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), St
     Ok((instance, before))
 }
 
-/// Waits until it is time to look again. Returns the signal that came, if one did.
+/// Waits until the next poll is due. Returns a signal that arrived meanwhile.
 fn signalled(signals: &SignalFd) -> Option<Signal> {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-    // Interrupted or not: everything is looked at again.
+    // All conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
     let signal = signals.read_signal().ok().flatten()?;
     Signal::try_from(signal.ssi_signo as i32).ok()
@@ -181,7 +181,7 @@ enum Seen {
 }
 
 impl Watch {
-    /// Looks at the report of the volume. None: nothing is known at this time.
+    /// Polls the report of the volume. Returns None if nothing is known at the moment.
     fn look(
         &mut self,
         report: Result<Subject, String>,
