@@ -299,8 +299,8 @@ fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     );
 }
 
-/// Wraps an event to lines of at most `columns` columns (a longer word is cut by the
-/// frame). Durations of checks and counts of remaining servers are left out.
+/// Wraps an event to lines of at most `columns` columns; the frame truncates longer words.
+/// Durations of checks and counts of remaining servers are left out.
 fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     const INDENT: &str = "          ";
     let short = text.split(", check duration").next().unwrap_or(text);
@@ -407,7 +407,7 @@ mod tests {
         }
     }
 
-    /// The terminal of 120 columns and 35 rows that shows a scene.
+    /// Returns the terminal of 120 columns and 35 rows that shows a scene.
     fn drawn(scene: &Scene) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(120, 35)).unwrap();
         terminal.draw(|frame| draw(frame, scene)).unwrap();

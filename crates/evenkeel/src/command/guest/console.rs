@@ -155,14 +155,14 @@ impl Drop for Raw {
     }
 }
 
-/// The terminal of a guest: of this node, or through the role.
+/// Serial terminal of a guest: on this node, or through the role.
 enum Terminal<'i> {
     /// This process owns the connection until the file is closed.
     Here(UnixStream, File),
     There(far::Stream<'i>),
 }
 
-/// Connects the terminal of a guest.
+/// Connects to the terminal of a guest.
 fn connected<'i>(
     (instance, report): &'i (Instance, Report),
     name: &str,
@@ -199,7 +199,7 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
         Ok(terminal) => terminal,
         Err(words) => return refuse(words),
     };
-    // What is read on the terminal is not part of the output.
+    // Messages go to standard error, since they are not part of the guest's output.
     let _ = writeln!(stderr(), "connected to {name}; Ctrl-] ends it");
     let raw = Raw::new();
     let ended = match terminal {
@@ -218,8 +218,8 @@ const GUEST_ENDED: &str =
     "the connection has ended: the guest has ended or moved. Run the command again";
 const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
 
-/// Reads keys. Returns how many come before the one that ends the connection, and whether that came;
-/// None: there will be no more.
+/// Reads keys. Returns the number of keys before the end key, and whether that was pressed; None at
+/// the end of input.
 fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
     let count = rustix::io::read(from, &mut *bytes)?;
     let keys = bytes.get(..count).unwrap_or_default();
@@ -229,7 +229,7 @@ fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> 
     })
 }
 
-/// Waits for keys, at most so long.
+/// Waits for keys, at most until the timeout.
 fn has_keys(limit: Duration) -> bool {
     let keys = stdin();
     let mut watched = [PollFd::from_borrowed_fd(keys.as_fd(), PollFlags::IN)];
@@ -237,7 +237,7 @@ fn has_keys(limit: Duration) -> bool {
         tv_sec: 0,
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // Interrupted or not: it is looked again.
+    // The condition is checked again, whatever ended the wait.
     let _ = poll(&mut watched, Some(&limit));
     watched.iter().any(|one| !one.revents().is_empty())
 }
@@ -261,7 +261,8 @@ fn relay_far(stream: &far::Stream<'_>, mut screen: Screen) -> Result<&'static st
             (false, true) => return Ok(CONSOLE_ENDED),
             (false, false) => {}
         }
-        // What the guest does not take yet waits, and so do further keys.
+        // Input that the guest has not accepted yet stays queued, and further keys are not read
+        // meanwhile.
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
             rest = REST_MIN;
@@ -295,7 +296,7 @@ fn relay(
             if listens {
                 watched.push(PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN));
             }
-            // Interrupted or not: both are looked at.
+            // Both sources are checked, whatever ended the wait.
             let _ = poll(&mut watched, None);
             let ready =
                 |at: usize| { watched.get(at) }.is_some_and(|one| !one.revents().is_empty());
@@ -338,7 +339,7 @@ mod tests {
         let cases: [(&[u8], &str); 8] = [
             (b"login: \t\r\n", "login: \t\r\n"),
             (b"\x1b[2J\x07red", "[2Jred"),
-            // CSI and OSC as one byte, and as a letter of UTF-8.
+            // CSI and OSC as one byte, and as a UTF-8 character.
             (b"a\x9b31mb", "a31mb"),
             (b"a\xc2\x9d52;c;eA==\xc2\x9cb", "a52;c;eA==b"),
             (
@@ -352,16 +353,16 @@ mod tests {
         for (printed, shown) in cases {
             assert_eq!(plain(printed), shown.as_bytes(), "{printed:?}");
         }
-        // The first byte of a letter whose rest has not been read.
+        // The first byte of a character whose rest has not been read.
         assert_eq!(plain(b"a\xc3"), b"a\xc3");
     }
 
-    /// A terminal that takes nothing until it is told to.
+    /// A terminal that accepts nothing until it is released.
     struct Stuck(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // When the other end is gone it takes everything.
+            // After the sender is dropped it accepts everything.
             let _ = self.0.recv();
             lock(&self.1).extend_from_slice(bytes);
             Ok(bytes.len())
@@ -380,7 +381,7 @@ mod tests {
         let shown = Arc::<Mutex<Vec<u8>>>::default();
         let screen = Screen::new(Stuck(stuck, Arc::clone(&shown)));
         let relayed = std::thread::spawn(move || relay(socket, keys, screen));
-        // More than all buffers between them hold.
+        // More than all buffers between them can contain.
         for _ in 0..10_000 {
             guest.write_all(&[b'x'; 1000]).unwrap();
         }

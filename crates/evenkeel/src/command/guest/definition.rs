@@ -72,7 +72,7 @@ pub fn guest(command: Command) -> Command {
         ])
 }
 
-/// Commands about snapshots of the disks.
+/// Defines the commands about snapshots of the disks.
 fn of_snapshots() -> [Command; 3] {
     [
         Command::new("snapshot")
@@ -118,7 +118,7 @@ fn of_snapshots() -> [Command; 3] {
     ]
 }
 
-/// Commands about guests that are made of others, and that are gone.
+/// Defines the commands about clones and removed guests.
 fn of_copies() -> [Command; 3] {
     [
         Command::new("template")

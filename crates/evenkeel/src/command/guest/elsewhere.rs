@@ -12,13 +12,13 @@ use supervisor::directory::Instance;
 const LIMIT: Duration = Duration::from_secs(3);
 /// Text for a node that reports nothing.
 pub(super) const CANNOT: &str = "which cannot be asked how it is";
-/// The state of a guest whose node cannot be asked.
+/// State of a guest whose node cannot be queried.
 pub(super) const UNKNOWN: &str = "unknown";
-/// The number with the process of QEMU, on the node that reports it.
+/// Number with the process ID of QEMU, on the node that reports it.
 const PROCESS: &str = "process";
-/// The fact with the directory of a guest on its own node.
+/// Fact with the directory of a guest on its own node.
 const FILES: &str = "files";
-/// The fact that it is another node's report.
+/// Fact that marks the report of another node.
 const SHOWN_BY: &str = "shown by";
 
 /// Report of another node, or why there is none.
@@ -26,11 +26,11 @@ struct Shown {
     report: Option<Report>,
     /// Age of the report, milliseconds.
     age_ms: u64,
-    /// Why the node cannot be asked now; empty: it can.
+    /// Reason why the node cannot be queried now; empty if it can.
     trouble: String,
 }
 
-/// Completes what this node shows of guests of other nodes, of one or of all of them.
+/// Completes this node's report about guests of other nodes, of one or of all of them.
 pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&str>) {
     let is_far =
         |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
@@ -93,7 +93,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
     };
     let age_ms = if cannot.is_empty() { 0 } else { shown.age_ms };
     let at_ms = now_ms.saturating_sub(age_ms);
-    // Each machine has a clock of its own.
+    // Each machine has a clock of its own, so times are converted.
     let here = |moment: Moment| Moment {
         boottime_ms: at_ms.saturating_sub(report.at.boottime_ms.saturating_sub(moment.boottime_ms)),
         ..moment
@@ -183,7 +183,7 @@ mod tests {
         // By the clock of this machine.
         assert_eq!(subject.since, Some(at(490_000)));
         assert_eq!(subject.events[0].at, at(480_000));
-        // What the numbers mean is of this node.
+        // The meaning of the numbers is that of this node.
         assert_eq!(
             (subject.value(RUNNING), subject.value(PROCESS)),
             (Some(0), Some(0))

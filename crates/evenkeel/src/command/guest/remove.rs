@@ -1,5 +1,5 @@
-//! `evenkeel guest remove`: nothing is left of a guest but its volumes, which have commands of their
-//! own.
+//! `evenkeel guest remove`: removes all traces of a guest except its volumes, which have commands
+//! of their own.
 
 use super::disks::{self, Disk};
 use super::{asked, order, snapshot};

@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed `accept`, as without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A listening forwarder. Dropped, it closes everything.
+/// A listening forwarder. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Forwarder {
     /// Listening address.

@@ -18,7 +18,7 @@ const NAME_MAX: usize = 64;
 
 /// Destination of images.
 pub struct Place {
-    /// The volumes that are there, in the order of the images.
+    /// Existing volumes, in the order of the images.
     pub volumes: Vec<String>,
     /// Sizes in bytes.
     pub sizes: Vec<u64>,
@@ -29,7 +29,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Refuses where a volume is missing, after showing what is to be done.
+    /// Fails if a volume is missing, after printing the necessary steps.
     ///
     /// # Errors
     /// Fails if a volume is missing.
@@ -37,7 +37,7 @@ impl Place {
         if self.before.is_empty() {
             return Ok(());
         }
-        // Without a reader the error says enough.
+        // Without a reader the error message is sufficient.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), self.before.as_bytes());
         Err(format!(
             "volume {} is not there yet",
@@ -46,7 +46,7 @@ impl Place {
     }
 }
 
-/// Refuses what cannot be the name of a new guest, and of its volume.
+/// Refuses a text that cannot be the name of a new guest and of its volume.
 ///
 /// # Errors
 /// Returns an error if that is not possible.
@@ -62,16 +62,16 @@ pub fn can_be_named(name: &str) -> Result<(), String> {
     }
 }
 
-/// Finds the volumes of a guest. `draft` has it as it would be, with a volume for each image.
+/// Finds the volumes of a guest. `draft` describes the planned guest, with a volume for each image.
 ///
 /// # Errors
-/// No instance runs, or the guest runs.
+/// Fails if no instance runs, or if the guest runs.
 pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
     can_be_named(&draft.name)?;
     let instance = reload::selected(matches)?;
     let volumes = match report(&instance, VOLUMES) {
         Ok(volumes) => volumes,
-        // The first ones are about to be.
+        // The first volumes are about to be created.
         Err(error) if error.has_nothing() => Report::default(),
         Err(error) => return Err(error.to_string()),
     };
@@ -85,7 +85,7 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
     }
     let mut site = site(&volumes, guests.as_ref());
     if site.nodes.is_empty() {
-        // Without a cluster there are none.
+        // Without a cluster there are no other members.
         let cluster = report(&instance, CLUSTER).ok();
         site.nodes = cluster.as_ref().map(nodes_of).unwrap_or_default();
     }
@@ -151,7 +151,7 @@ fn missing(sections: &str, commands: &str) -> String {
     text + commands
 }
 
-/// Takes the disks of a guest that is there, and refuses one that runs.
+/// Uses the disks of an existing guest, and refuses a running one.
 fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
     let subject = find(report, &draft.name)?;
     let on = subject.words(ON).unwrap_or_default();
@@ -186,7 +186,7 @@ fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
     Ok(())
 }
 
-/// The members of a cluster that hold data.
+/// Returns the members of a cluster that store data.
 fn nodes_of(cluster: &Report) -> Vec<String> {
     let members = cluster.of_kind("member");
     let is_node = |one: &&Subject| { one.words("kind") }.is_some_and(|is| is.starts_with("node"));
@@ -196,7 +196,7 @@ fn nodes_of(cluster: &Report) -> Vec<String> {
         .collect()
 }
 
-/// The nodes and the backing of what is there already.
+/// Returns the nodes and the backing of existing volumes.
 fn site(volumes: &Report, guests: Option<&Report>) -> Site {
     let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
     let nodes = nodes

@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Refuses disks that nobody on the command line has named: other than plain files below the directory
-/// of the configuration, or below one of `named`. Such a disk is read if `named` has its own path.
+/// Refuses disks that the command line does not permit. Permitted are plain files below the
+/// directory of the configuration, or below one of `named`, and paths in `named` themselves.
 ///
 /// # Errors
-/// The disks, with the options that name them.
+/// Lists the refused disks, with the options that would permit them.
 pub(super) fn are_allowed<'d>(
     disks: impl Iterator<Item = &'d Path>,
     config: &Path,
@@ -85,7 +85,7 @@ mod tests {
             assert_eq!(allowed(disk, &[disk]), Ok(()));
         }
         assert_eq!(allowed(&other, &[there.path()]), Ok(()));
-        // A directory names no devices, nor what links in it lead to.
+        // Naming a directory permits neither devices in it, nor the targets of its links.
         assert!(allowed(Path::new("/dev/null"), &[Path::new("/dev")]).is_err());
         assert!(allowed(&link, &[here.path()]).is_err());
     }
