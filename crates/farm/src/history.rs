@@ -35,7 +35,6 @@ pub struct Step {
     pub node: String,
 }
 
-/// A stored step.
 #[derive(Debug)]
 struct Kept {
     user: UserId,

@@ -48,7 +48,6 @@ enum RunnerError {
     /// The rest that it gives up.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
-    /// Error of the system.
     #[error(transparent)]
     System(#[from] io::Error),
     /// Error in a message of the role.

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 /// Timeout for the proxy's search in its history.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Name of the command.
 const NAME: &str = "why";
 /// Options that request help.
 const HELP: [&str; 2] = ["--help", "-h"];

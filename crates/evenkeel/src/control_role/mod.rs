@@ -78,15 +78,13 @@ enum ControlError {
     /// Privileges could not be dropped.
     #[error(transparent)]
     Rights(#[from] crate::confinement::ConfinementError),
-    /// The system.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// The role.
     #[error(transparent)]
     Role(#[from] RoleError),
 }
 
-/// The life of a control role.
+/// Runs a control role.
 pub fn main(channel: Channel) -> ExitCode {
     part::voice::limit_log();
     entry::exit("the control role", serve(channel))

@@ -133,7 +133,6 @@ struct Scene {
     states: Vec<(String, String)>,
     second: Counted,
     whole: Counted,
-    /// Number of hanging requests.
     hanging: usize,
     /// True if the third server is in service.
     is_changed: bool,

@@ -331,7 +331,6 @@ pub fn collect(
     gathering.finish()
 }
 
-/// A set under construction.
 #[derive(Default)]
 struct Gathering {
     set: FileSet,

@@ -177,7 +177,6 @@ enum SetError {
     /// A payload is missing.
     #[error("no version was given")]
     Missing,
-    /// The memory file.
     #[error(transparent)]
     Memory(#[from] memory::MemoryError),
     /// A payload is malformed.

@@ -23,7 +23,6 @@ const SOCKETS_LIMIT: Duration = Duration::from_secs(10);
 const STATE_LIMIT: Duration = Duration::from_secs(5);
 /// Number of attempts to bind an address that the previous process has, as in HAProxy.
 const TRIES_MAX: u32 = 200;
-/// Pause between two attempts.
 const TRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Sockets and state from the previous process.

@@ -45,7 +45,6 @@ pub fn main(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// Decodes the first version.
 fn first(received: Received) -> Option<Given> {
     match received.message {
         Message::Take(take) => Given::new(*take, received.descriptors),

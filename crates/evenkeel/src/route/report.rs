@@ -321,7 +321,6 @@ fn head(reply: &[u8]) -> (String, Option<String>) {
     (status.unwrap_or_default().to_owned(), location)
 }
 
-/// A report under construction.
 struct Making<'r> {
     config: &'r Config,
     sources: &'r SourceMap,

@@ -10,7 +10,6 @@ use lab::{Random, setting};
 const USERS: u64 = 40;
 const STEPS: u64 = 1_500;
 
-/// A deliberate defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Defect {
     /// The end of a connection ends the session.

@@ -54,7 +54,6 @@ pub(super) struct Pairs(Mutex<BTreeMap<Name, Waiting>>);
 pub(super) enum Paired {
     /// The other half was waiting.
     Whole(Box<Whole>),
-    /// The half waits now.
     Waits,
     /// Too many halves wait.
     Refused,

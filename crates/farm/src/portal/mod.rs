@@ -431,7 +431,6 @@ fn closed(facts: &Facts, head: &Parts, why: &str) -> Reply {
 enum Asks {
     /// The request contains no credentials.
     Nothing,
-    /// The credentials are refused.
     Refused(Box<Reply>),
 }
 

@@ -55,7 +55,6 @@ type Clients = BTreeMap<u64, Arc<Notify>>;
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
-    /// Address of the client.
     pub(crate) from: IpAddr,
     /// Local address of the connection.
     pub(crate) home: Home,

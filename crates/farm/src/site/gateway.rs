@@ -58,7 +58,6 @@ pub(super) struct State {
     pub(super) last_refused: Option<String>,
 }
 
-/// A tunnel.
 #[derive(Clone, Debug)]
 struct Tunnel {
     from: IpAddr,

@@ -106,7 +106,6 @@ struct Troubles {
     directory: Option<Arc<Standing>>,
 }
 
-/// A routed connection.
 #[derive(Clone, Debug)]
 struct Client {
     user: UserId,

@@ -41,7 +41,6 @@ struct Wanted {
     suite: String,
     directory: PathBuf,
     mirror: Option<String>,
-    /// Further packages.
     include: Vec<String>,
     keys: Option<String>,
     size: u64,
@@ -148,7 +147,6 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Prints a step.
 fn say(words: &str) {
     // Without a reader the build continues.
     let _ = writeln!(stderr(), "{words}");

@@ -71,7 +71,6 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A requested change.
 pub(super) struct Wanted {
     pub parent: Option<VersionId>,
     /// Accepted files.

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use supervisor::directory;
 
-/// The default editor.
 const EDITOR_DEFAULT: &str = "vi";
 /// Limit of rounds that add files which a text names and the version lacks.
 const ROUNDS_MAX: usize = 4;

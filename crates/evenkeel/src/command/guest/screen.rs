@@ -24,7 +24,6 @@ struct Waiting {
     bytes: Vec<u8>,
     /// Output was dropped after the waiting bytes.
     has_dropped: bool,
-    /// The output has ended.
     is_over: bool,
 }
 

@@ -9,7 +9,6 @@ use guest::role::report::TEMPLATE;
 use guest::section::word as written;
 use std::io::{Write, stderr};
 
-/// Prints the lines.
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = asked(matches)?;

@@ -190,7 +190,6 @@ fn is_another(
     }
 }
 
-/// Opens a source.
 fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped> {
     let (instance, report) = asked(matches)?;
     let (name, stamp) = match from.split_once('@') {

@@ -28,7 +28,6 @@ use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNN
 /// Timeout for the role to start, and to report anything while it restarts.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Defines the command.
 pub(super) fn command() -> Command {
     Command::new("verify")
         .about("Compare both copies of a volume while it is used, or check the only one")
@@ -74,7 +73,6 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
 
 /// Result of a complete verify, with the output.
 enum Outcome {
-    /// The copies are equal.
     Equal(String),
     /// All differences were repaired; a separate exit code informs scripts that there were some.
     Repaired(String),

@@ -228,7 +228,6 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     ))
 }
 
-/// Prints a step.
 fn say(words: &str) {
     // Without a reader the build continues.
     let _ = writeln!(stderr(), "{words}");

@@ -68,7 +68,6 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Prints a line.
 fn say(words: &str) {
     // Without a reader the import continues.
     let _ = writeln!(stderr(), "{words}");
