@@ -1,6 +1,6 @@
-//! The boot role as a process: it keeps the rights to open its ports, and runs [`boot::role`].
+//! The boot role as a process: it keeps the privileges to open its ports, and runs [`boot::role`].
 //!
-//! It decides nothing about a machine.
+//! The process makes no decisions about machines.
 
 use crate::confinement::{self, Confinement};
 use crate::trusted::trusted;
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[cluster::message::PART],
     certified: true,
@@ -39,10 +39,10 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// What it keeps: packets to cards, and ports below 1024, when an interface returns.
+/// Capabilities that the role keeps: raw packets, and ports below 1024 when an interface returns.
 const KEEPS: CapabilitySet = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
 
-/// The work of the role.
+/// Boot role behind the common interface of roles.
 struct Boots(Role);
 
 impl Work for Boots {
@@ -71,7 +71,7 @@ impl Work for Boots {
         self.0.turn();
     }
 
-    /// What the next role has to know is beside the leases.
+    /// Empty: the state for the next role is stored beside the leases.
     fn state(&self) -> Vec<u8> {
         Vec::new()
     }
@@ -130,14 +130,14 @@ impl Work for Boots {
     }
 }
 
-/// Leaves a thread with files to read.
+/// Restricts a thread to reading files.
 fn only_reads() -> io::Result<()> {
     confinement::only_reading()
         .map(drop)
         .map_err(io::Error::other)
 }
 
-/// Leaves a thread with a directory.
+/// Restricts a thread to one directory.
 fn only_writes(directory: &Path) -> io::Result<()> {
     let confined = confinement::only_directory(directory);
     confined.map(drop).map_err(io::Error::other)

@@ -1,5 +1,5 @@
-//! The ends of the certificates of a version: of all parts, because each loads the files of its
-//! certificates and keys as secrets ([`Recording::contents`]), and its CA files as other files.
+//! Expiry dates of the certificates of a version, for all parts. Each part loads its certificates
+//! and keys as secrets ([`Recording::contents`]), and its CA files as other files.
 
 use configuration::Recording;
 use configuration::codes;
@@ -12,7 +12,7 @@ const CERTIFICATES_MAX: usize = 16;
 /// The PEM marker of a certificate, by which CA files are found among other files.
 const CERTIFICATE_MARKER: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// The certificates that end first.
+/// Returns the certificates that expire first.
 pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
     let ends = recording.contents().filter_map(|(path, bytes, is_secret)| {
         let path = path.display();
@@ -27,7 +27,8 @@ pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
     ends
 }
 
-/// The first end of a chain. A root behind it does not count: clients have their own.
+/// Returns the earliest expiry date of a chain. A root in the file does not count: clients have
+/// their own.
 fn end_of_chain(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     let chain = Certificate::all_of(text);
     let chain = chain.iter().enumerate();
@@ -40,8 +41,8 @@ fn end_of_chain(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     Some(end(name, first))
 }
 
-/// The last end of a CA file: until then it verifies something, and files often hold an older
-/// CA beside its successor.
+/// Returns the latest expiry date of a CA file. Until then the file verifies something, and files
+/// often contain an older CA beside its successor.
 fn end_of_authorities(file: &str, text: &[u8]) -> Option<CertificateEnd> {
     memchr::memmem::find(text, CERTIFICATE_MARKER)?;
     let authorities = Certificate::all_of(text);
@@ -57,7 +58,7 @@ fn end(file: String, certificate: &Certificate) -> CertificateEnd {
     }
 }
 
-/// The warnings about those that end soon or have ended.
+/// Returns warnings about certificates that expire soon or have expired.
 pub fn warnings(ends: &[CertificateEnd], now_s: i64) -> impl Iterator<Item = Diagnostic> {
     let due = ends.iter().filter(move |end| end.is_due(now_s));
     due.map(move |end| {
@@ -113,7 +114,7 @@ mod tests {
         );
     }
 
-    /// A certificate that ends in `year`, in PEM.
+    /// Returns a certificate that expires in `year`, in PEM.
     fn pem(name: &str, issuer: &str, year: i32) -> String {
         let key = rcgen::KeyPair::generate().unwrap();
         let named = |name: &str| {

@@ -1,7 +1,7 @@
-//! The console role as a process: it opens its port, gives up every right, and runs
+//! The console role as a process: it opens its port, drops all privileges, and runs
 //! [`console::role`].
 //!
-//! It decides nothing: what it does for an operator, it asks of the part that can do it.
+//! The process makes no decisions: it forwards each operation to the part that can execute it.
 
 use crate::command::look_up;
 use crate::confinement;
@@ -29,7 +29,7 @@ use std::iter;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[
         PROXY,
@@ -59,7 +59,7 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// The work of the role.
+/// Console role behind the common interface of roles.
 struct Console(Role);
 
 impl Work for Console {
@@ -139,8 +139,8 @@ impl Work for Console {
     }
 }
 
-/// The parts with a report, besides the console itself: the processes, what runs beside the proxy, and
-/// the cluster.
+/// Returns the parts with a report, except the console: the processes, the roles beside the proxy,
+/// and the cluster.
 fn parts() -> Vec<&'static str> {
     let rows = row::all().iter();
     let reports = rows.filter(|row| row.beside().is_some() || row.part == CLUSTER);
@@ -148,7 +148,7 @@ fn parts() -> Vec<&'static str> {
     iter::once(supervisor::PART).chain(reports).collect()
 }
 
-/// What a part answers to what its report offered.
+/// Decodes a part's response to an operation that its report offered.
 fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
     let known = |words: String, good: bool| if good { Ok(words) } else { Err(words) };
     let said = match part {

@@ -1,6 +1,7 @@
-//! The farm role as a process: it opens its ports, gives up every right but that of ports below 1024, and runs [`farm::role`].
+//! The farm role as a process: it opens its ports, drops all privileges except that for ports below
+//! 1024, and runs [`farm::role`].
 //!
-//! It decides nothing about a user.
+//! The process makes no decisions about users.
 
 use crate::confinement;
 use crate::password::verify;
@@ -20,7 +21,7 @@ use part::work::{self, Question, Work};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     // For the displays of guests in the portal.
     says_to: &[guest::keyword::NAME],
@@ -43,7 +44,7 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// The work of the role.
+/// Farm role behind the common interface of roles.
 struct Farms(Role);
 
 impl Work for Farms {
@@ -115,7 +116,7 @@ impl Work for Farms {
     }
 }
 
-/// What the part with the guests answers.
+/// Decodes a response of the part that runs the guests.
 fn outcome(answer: &[u8]) -> Result<String, String> {
     match codec::decode::<guest::message::Answer>(answer) {
         Ok(answer) if answer.good => Ok(answer.words),

@@ -1,4 +1,4 @@
-//! The table of parts of this binary: a row each.
+//! Table of the parts in this binary, one row each.
 
 use clap::{ArgMatches, Command};
 use configuration::Part;
@@ -8,26 +8,26 @@ use std::sync::OnceLock;
 
 /// A part, as a row of a binary's table.
 pub struct Feature {
-    /// Its sections.
+    /// Sections of the part.
     pub part: &'static Part,
-    /// How its role is run; None where it has none.
+    /// Role of the part; None if it has none.
     pub role: Option<&'static RoleRow>,
-    /// Its subcommands.
+    /// Subcommands of the part.
     pub commands: &'static [Subcommand],
 }
 
 /// A subcommand.
 pub struct Subcommand {
-    /// Its name.
+    /// Name on the command line.
     pub name: &'static str,
-    /// Its help and its options.
+    /// Adds its help and its options.
     pub define: fn(Command) -> Command,
-    /// Runs it.
+    /// Executes it.
     pub run: fn(&ArgMatches) -> ExitCode,
 }
 
 impl Subcommand {
-    /// A row.
+    /// Creates a row.
     pub const fn new(
         name: &'static str,
         define: fn(Command) -> Command,
@@ -39,14 +39,14 @@ impl Subcommand {
 
 static FEATURES: OnceLock<Vec<&'static Feature>> = OnceLock::new();
 
-/// Says once, at the start of a process, which parts there are besides those of this crate.
+/// Sets the parts in addition to those of this crate. Called once at the start of a process.
 pub fn add(further: &[&'static Feature]) {
     let all = crate::PARTS.iter().chain(further.iter().copied());
-    // A second time changes nothing.
+    // A second call has no effect.
     let _ = FEATURES.set(all.collect());
 }
 
-/// All parts, each behind those whose sections it refers to.
+/// Returns all parts, each after those whose sections it refers to.
 pub fn all() -> &'static [&'static Feature] {
     FEATURES.get_or_init(|| crate::PARTS.iter().collect())
 }

@@ -1,7 +1,7 @@
-//! The guest role as a process: it runs [`guest::role`] on its one thread. It keeps the rights that
-//! it needs to make network cards and to start QEMU, which gives them up.
+//! The guest role as a process: it runs [`guest::role`] on its single thread. It keeps the
+//! privileges to create network interfaces and to start QEMU, which drops them.
 //!
-//! It decides nothing about a guest.
+//! The process makes no decisions about guests.
 
 use crate::confinement;
 use crate::trusted::trusted;
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use supervisor::directory;
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[cluster::message::PART, volume::keyword::NAME],
     certified: true,
@@ -49,10 +49,10 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Limits the bytes a second with which a guest moves: for tests.
+/// Limits the bandwidth of a live migration, in bytes per second: for tests.
 const BANDWIDTH: &str = "EVENKEEL_GUEST_MOVE_BANDWIDTH";
 
-/// The work of the role.
+/// Guest role behind the common interface of roles.
 struct Guests(Role);
 
 impl Work for Guests {
@@ -66,7 +66,7 @@ impl Work for Guests {
                 .and_then(|value| value.parse().ok())
                 .unwrap_or(0),
             claimed: directory::claimed_by_others(std::os::unix::process::parent_id()),
-            // Also where it was replaced on the disk since.
+            // This path is valid even if the file on disk was replaced since the start.
             commands: "/proc/self/exe".into(),
         };
         Role::new(place, payload, state).map(Guests)
@@ -167,8 +167,7 @@ impl Work for Guests {
     }
 }
 
-/// QEMU, where programs are.
-/// The QEMU of guests.
+/// Returns the path of the QEMU that runs guests.
 pub(crate) fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/usr/local/bin".into());
     let all = env::split_paths(&path).map(|directory| directory.join(PROGRAM));
@@ -176,8 +175,8 @@ pub(crate) fn program() -> PathBuf {
     found.unwrap_or_else(|| Path::new("/usr/bin").join(PROGRAM))
 }
 
-/// Whether this machine runs guests on its own processors: the device alone does not say so, since a
-/// kernel in a container has it without the processors' part.
+/// Returns whether this machine supports KVM. The device alone does not prove it: a container can
+/// have the device without the processor's support.
 pub(crate) fn has_kvm() -> bool {
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut flags = processors.lines().filter(|line| line.starts_with("flags"));
@@ -188,7 +187,7 @@ pub(crate) fn has_kvm() -> bool {
     can && access("/dev/kvm", Access::READ_OK | Access::WRITE_OK).is_ok()
 }
 
-/// The files that a QEMU has.
+/// Restricts the files that a QEMU process can access.
 pub(crate) fn confine(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd>> {
     confinement::of_guest(home, files).map_err(io::Error::other)
 }

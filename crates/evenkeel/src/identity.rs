@@ -1,20 +1,19 @@
-//! What the program says about itself: its versions, and what a configuration
-//! can ask about it. It claims no ability that is not built.
+//! Identity of the program: its versions, and the features that a configuration can query. Only
+//! implemented features are reported.
 
 use language::{Environment, Facts};
 pub use part::identity::{HAPROXY_LEVEL, HAPROXY_VERSION, VERSION, keepalived_name};
 
-/// When the language of HAProxy's level was last compared, as HAProxy shows dates.
+/// Date at which the language was last compared with HAProxy, in HAProxy's format.
 pub const HAPROXY_DATE: &str = "2026/11/20";
 
-/// The version of HAProxy whose language files may be written in. A file that asks
-/// `.if version_atleast(3.0)` wants to know whether it may use what came with that
-/// version: what did, and is not built, is refused by name.
+/// HAProxy version whose language configurations may use. `.if version_atleast(3.0)` queries
+/// whether features of that version are available. A feature of that version that is not
+/// implemented is refused by name.
 pub const LANGUAGE_LEVEL: &str = "3.4.0";
 
-/// The features of `haproxy -vv` that a configuration can count on here, whatever
-/// does them: one that asks for PCRE wants its expressions, one that asks for ZLIB or
-/// SLZ wants compression, one that asks for splicing wants `option splice-auto` taken.
+/// Features of `haproxy -vv` that a configuration can rely on here, whatever implements them. PCRE
+/// stands for its expressions, ZLIB or SLZ for compression, and splicing for `option splice-auto`.
 pub const FEATURES: &[&str] = &[
     "ACCEPT4",
     "CPU_AFFINITY",
@@ -36,7 +35,7 @@ pub const FEATURES: &[&str] = &[
     "ZLIB",
 ];
 
-/// Features that people ask for and that are not built.
+/// Features that are often requested and that are not implemented.
 pub const FEATURES_MISSING: &[&str] = &[
     "51DEGREES",
     "DEVICEATLAS",
@@ -54,20 +53,20 @@ pub const FEATURES_MISSING: &[&str] = &[
     "WURFL",
 ];
 
-/// What `enabled(NAME)` says yes to.
+/// Names for which `enabled(NAME)` is true.
 const ENABLED: &[&str] = &["EPOLL", "FAST-FORWARD", "SPLICE"];
 
-/// The library that speaks TLS, by its name.
+/// Name of the TLS library.
 pub const TLS_LIBRARY: &str = "rustls 0.23 with AWS-LC";
 
-/// Files write `.if feature(OPENSSL)`, `.if openssl_version_atleast(1.1.1)` and
-/// `.if ssllib_name_startswith(OpenSSL)` around lines with `ssl`. What they ask is
-/// whether such lines work, and they do: so the feature is there, and name and version
-/// are those of the OpenSSL whose words are understood (HAProxy 2.6 is built with 3.0).
-/// Which library speaks TLS stands beside it in `-vv`.
+/// Configurations write `.if feature(OPENSSL)`, `.if openssl_version_atleast(1.1.1)` and `.if
+/// ssllib_name_startswith(OpenSSL)` around lines with `ssl`. The queries ask whether such lines
+/// work, and they do. So the feature is reported, with the name and the version of the OpenSSL
+/// whose keywords are supported (HAProxy 2.6 is built with 3.0). `-vv` also reports the actual TLS
+/// library.
 pub const OPENSSL_LEVEL: &str = "3.0.0";
 
-/// What `.if` and `-cc` are evaluated against.
+/// Returns the facts for evaluating `.if` and `-cc`.
 pub fn facts() -> Facts {
     Facts::new(LANGUAGE_LEVEL)
         .with_features(FEATURES.iter().copied())
@@ -75,14 +74,15 @@ pub fn facts() -> Facts {
         .with_tls_library(&format!("OpenSSL {OPENSSL_LEVEL}"), OPENSSL_LEVEL)
 }
 
-/// The name of this host; empty where the system tells none.
+/// Returns the name of this host; empty if the system provides none.
 pub fn host_name() -> String {
     nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }
 
-/// The environment that files see: that of the process, and what HAProxy adds.
+/// Returns the environment for configuration files: that of the process, and the variables that
+/// HAProxy adds.
 pub fn environment(files: &[String], local_peer: Option<&str>) -> Environment {
     let mut environment = Environment::from_process();
     environment.set("HAPROXY_CFGFILES", files.join(";"));

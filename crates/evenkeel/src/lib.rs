@@ -1,6 +1,5 @@
-//! Evenkeel: two ordinary servers and a small tie-breaker as one highly
-//! available platform. This is the binary: it looks under which name it was
-//! started and hands over to that personality.
+//! Evenkeel: two ordinary servers and a small tie-breaker as one highly available platform. The
+//! binary checks the name under which it was started, and runs that personality.
 
 mod address_role;
 mod boot_role;
@@ -45,7 +44,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The parts, each behind those whose sections it refers to.
+/// Parts of this crate, each after those whose sections it refers to.
 static PARTS: [Feature; 10] = [
     Feature {
         part: &address::keyword::PART,
@@ -163,7 +162,7 @@ static PARTS: [Feature; 10] = [
     },
 ];
 
-/// Runs the program that this process was started as, with these parts besides its own.
+/// Runs the program under whose name this process was started, with these additional parts.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
     language::difference::know(parts::vocabulary());
@@ -184,7 +183,7 @@ pub fn main(further: &[&'static Feature]) -> ExitCode {
     match name.as_str() {
         "haproxy" => haproxy::main(words),
         "keepalived" => keepalived::main(words),
-        // `evenkeel haproxy -f …`: the personality without a link.
+        // `evenkeel haproxy -f …` selects the personality without a link.
         _ => match words.first().and_then(|word| word.to_str()) {
             Some("haproxy") => haproxy::main(words.drain(1..)),
             Some("keepalived") => keepalived::main(words.drain(1..)),
@@ -194,7 +193,7 @@ pub fn main(further: &[&'static Feature]) -> ExitCode {
     }
 }
 
-/// A process that a supervisor started.
+/// Runs a process that a supervisor started.
 fn internal(words: &[OsString]) -> ExitCode {
     if words == [spawn::SELF_TEST] {
         print!("{}", supervisor::self_test_words());

@@ -1,4 +1,4 @@
-//! The binary with the parts that are built in.
+//! The binary with the built-in parts.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! `-S`: where the master's socket is, whose file it is and what may be done
-//! there; and opening it. Words of the command line only, by a small table; HAProxy takes every
-//! option of `bind` here, of which those below mean something for this socket.
+//! The `-S` option: the address of the master socket, its file's owner, and its access level. The
+//! module parses only the command line. HAProxy accepts every option of `bind` here; those below
+//! have a meaning for this socket.
 
 use language::suggest;
 use language::value::{self, Accepts, Address, Family, Host, Port, Transport};
@@ -17,83 +17,83 @@ use std::path::Path;
 use std::sync::Arc;
 use supervisor::MasterSocket;
 
-/// Ports that one `-S` may name.
+/// Limit of ports in one `-S`.
 const PORTS_MAX: u16 = 64;
 
-/// One `-S`.
+/// Parsed `-S` option.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MasterAddress {
-    /// Its first word.
+    /// Address as written.
     pub text: String,
-    /// Where it is to be opened.
+    /// Resolved addresses.
     pub addresses: Vec<BindAddress>,
-    /// Whose file it is.
+    /// Owner and mode of the socket's file.
     pub owner: BindOwner,
-    /// Connections that wait to be accepted.
+    /// Backlog of the listening socket.
     pub backlog: Option<u32>,
-    /// What may be done there.
+    /// Access level.
     pub level: Level,
 }
 
-/// Why a `-S` is refused.
+/// Reason why a `-S` is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MasterAddressError {
-    /// The address.
+    /// The address is invalid.
     #[error(transparent)]
     Address(#[from] value::AddressError),
-    /// A name that nobody knows the address of.
+    /// The host name does not resolve.
     #[error("could not resolve address '{0}'")]
     Unresolved(String),
-    /// Such an address cannot be listened on.
+    /// The address is not that of a stream socket.
     #[error("'{0}' cannot be listened on")]
     NoStream(String),
-    /// More ports than anybody means.
+    /// The range contains too many ports.
     #[error("'{0}' has more than {PORTS_MAX} ports")]
     Ports(String),
-    /// An option that is none, and the nearest one.
+    /// The option is unknown.
     #[error("'{before} {word}' : unknown keyword '{word}'.{}", did_you_mean(*near))]
     Unknown {
-        /// What was read before it.
+        /// Preceding text.
         before: String,
-        /// The word.
+        /// The unknown word.
         word: String,
-        /// The nearest one.
+        /// Nearest known option.
         near: Option<&'static str>,
     },
-    /// The word behind an option is not one that it takes.
+    /// The value of an option is invalid.
     #[error("'{before} {option}' : ''{option}'{}{why}'", colon(why))]
     Value {
-        /// What was read before it.
+        /// Preceding text.
         before: String,
-        /// The option.
+        /// Name of the option.
         option: &'static str,
-        /// What is wrong.
+        /// Error of the value.
         why: ValueError,
     },
 }
 
-/// What is wrong with the word behind an option.
+/// Error in the value of an option.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ValueError {
-    /// There is none.
+    /// The value is missing.
     #[error("missing {0}")]
     Missing(&'static str),
-    /// No level.
+    /// Unknown access level.
     #[error("only supports 'user', 'operator', and 'admin' (got '{0}')")]
     Level(String),
-    /// No octal number.
+    /// The mode is not an octal number.
     #[error("missing or invalid mode '{0}' (octal integer expected)")]
     Mode(String),
-    /// No number.
+    /// The value is not a number.
     #[error("'{0}' is not a number")]
     Number(String),
-    /// No such user.
+    /// The user does not exist.
     #[error("unknown user name '{0}'")]
     User(String),
-    /// No such group.
+    /// The group does not exist.
     #[error("unknown group name '{0}'")]
     Group(String),
-    /// Only `listeners`.
+    /// The value is not `listeners`.
     #[error("only supports 'listeners' (got '{0}')")]
     Exposed(String),
 }
@@ -104,7 +104,7 @@ fn did_you_mean(near: Option<&str>) -> String {
     })
 }
 
-/// What stands before the reason; HAProxy's levels are told without a colon.
+/// Returns the separator before the reason; HAProxy's messages about levels have no colon.
 fn colon(why: &ValueError) -> &'static str {
     match why {
         ValueError::Level(_) => " ",
@@ -112,7 +112,7 @@ fn colon(why: &ValueError) -> &'static str {
     }
 }
 
-/// An option and what takes its word.
+/// Function that parses the value of an option.
 type Take = fn(&mut MasterAddress, Option<&str>) -> Result<(), ValueError>;
 #[rustfmt::skip]
 const OPTIONS: [(&str, Take); 9] = [
@@ -123,9 +123,9 @@ const OPTIONS: [(&str, Take); 9] = [
     ("group", group),
     ("gid", gid),
     ("backlog", backlog),
-    // Taken as by HAProxy, where this socket gives no listeners away either.
+    // Accepted as by HAProxy, but this socket hands over no listeners.
     ("expose-fd", exposed),
-    // Of this socket nobody asks the name.
+    // Accepted and ignored: nothing queries this socket's name.
     ("name", named),
 ];
 
@@ -198,8 +198,8 @@ fn named(_: &mut MasterAddress, word: Option<&str>) -> Result<(), ValueError> {
     word.map(drop).ok_or(ValueError::Missing("name"))
 }
 
-/// Parses the argument of `-S`: an address and options, separated by commas. A relative
-/// path is resolved against `base`. None for an empty argument, which HAProxy ignores.
+/// Parses the argument of `-S`: an address and options, separated by commas. A relative path is
+/// resolved against `base`. Returns None for an empty argument, which HAProxy ignores.
 pub fn parse(text: &str, base: &Path) -> Result<Option<MasterAddress>, MasterAddressError> {
     let mut words = text.split(',').filter(|word| !word.is_empty());
     let Some(first) = words.next() else {
@@ -288,7 +288,8 @@ fn resolve(name: &str, family: Family) -> Result<IpAddr, MasterAddressError> {
     found.next().ok_or_else(unresolved)
 }
 
-/// The socket as the supervisor knows it, which opens it and reports failures in this form.
+/// Converts the option for the supervisor, which opens the socket and reports errors in this
+/// format.
 pub fn socket(master: MasterAddress, form: Form) -> MasterSocket {
     MasterSocket {
         addresses: master.addresses.iter().map(text_of).collect(),
@@ -332,7 +333,7 @@ fn text_of(address: &BindAddress) -> String {
     }
 }
 
-/// Why a socket of the master cannot be had.
+/// Reason why a master socket cannot be opened.
 #[derive(Debug)]
 struct NotOpened {
     failure: OpenFailure,

@@ -1,4 +1,4 @@
-//! The parts of this program, and what files come to for all of them.
+//! Parts of this program, and the result of loading files for all of them.
 
 use crate::certificates;
 use crate::expect::{self, Expectation};
@@ -18,19 +18,19 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-/// The sections of all parts.
+/// Returns the sections of all parts.
 fn all() -> &'static [&'static Part] {
     static ALL: OnceLock<Vec<&'static Part>> = OnceLock::new();
     ALL.get_or_init(|| features::all().iter().map(|feature| feature.part).collect())
 }
 
-/// The words that begin sections.
+/// Returns the keywords that begin sections.
 pub fn words() -> &'static Words {
     static WORDS: OnceLock<Words> = OnceLock::new();
     WORDS.get_or_init(|| Words::of(all().iter().map(|part| &part.sections)))
 }
 
-/// What a comparison of two files has to know of the language.
+/// Returns the vocabulary for comparing two files.
 pub fn vocabulary() -> Vocabulary<'static> {
     let mut secrets: Vec<&str> = { all().iter() }
         .flat_map(|part| part.sections.secrets.iter().copied())
@@ -58,7 +58,7 @@ pub fn vocabulary() -> Vocabulary<'static> {
     }
 }
 
-/// Arguments that are secret, as lines of syntax name them.
+/// Arguments that are secret, by their names in the syntax.
 const SECRETS: [&str; 6] = [
     "<password>",
     "<passphrase>",
@@ -70,7 +70,7 @@ const SECRETS: [&str; 6] = [
 /// Arguments that are programs.
 const PROGRAMS: [&str; 2] = ["<program>", "<script>"];
 
-/// The words of a keyword and of its syntax that are written as they stand there.
+/// Returns the literal words of a keyword's syntax.
 fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
     let of_syntax = row.syntax.split('<').enumerate();
     let of_syntax = of_syntax.filter_map(|(at, part)| match at {
@@ -82,7 +82,7 @@ fn literals(row: &Documented) -> impl Iterator<Item = &'static str> + use<> {
     words.flat_map(move |part| part.split(separators).filter(|word| !word.is_empty()))
 }
 
-/// The words before secrets in a line of syntax.
+/// Returns the words that precede secrets in a line of syntax.
 fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
     let words: Vec<&str> = syntax
         .split([' ', '[', ']', '(', ')', '{', '}', '|'])
@@ -95,13 +95,13 @@ fn before_secrets(syntax: &str) -> impl Iterator<Item = &str> {
     secret.map(|(before, _)| before)
 }
 
-/// Every keyword of all parts.
+/// Returns the documentation of every keyword of all parts.
 pub fn documented() -> Vec<Documented> {
     let documented = all().iter().rev().flat_map(|part| (part.documented)());
     documented.chain([configuration::ON_DOCUMENTED]).collect()
 }
 
-/// Lines that the reader obeys, in every section.
+/// Directives that the reader executes in every section.
 pub const DIRECTIVES: [Documented; 8] = [
     directive(
         ".if",
@@ -173,7 +173,7 @@ const fn directive(
     }
 }
 
-/// All codes, by number.
+/// Returns all codes, by number.
 pub fn codes() -> Vec<&'static Code> {
     let mut codes = [language::CODES, configuration::codes::CODES].concat();
     codes.extend(all().iter().flat_map(|part| (part.codes)()));
@@ -181,23 +181,23 @@ pub fn codes() -> Vec<&'static Code> {
     codes
 }
 
-/// What files come to.
+/// Result of loading files.
 #[derive(Debug)]
 pub struct Site {
-    /// The proxy, and what there is to tell of all sections. It has no configuration where
-    /// any section has a mistake.
+    /// Proxy, with the diagnostics of all sections. An error in any section leaves it without a
+    /// configuration.
     pub proxy: Loaded,
-    /// What the sections of the parts with a role are.
+    /// Sections of the parts that have a role.
     parts: Vec<(&'static Part, Box<dyn Any>)>,
-    /// What should become of requests.
+    /// Expected results of requests.
     expectations: Vec<Expectation>,
 }
 
-/// What the role of a part runs of a version.
+/// Payload of a version for one role.
 pub struct Running {
-    /// The part.
+    /// Part of the role.
     pub part: &'static Part,
-    /// What the role is given.
+    /// Input of the role.
     pub given: Given,
 }
 
@@ -207,7 +207,7 @@ impl Site {
         parts.find_map(|(_, built)| built.downcast_ref())
     }
 
-    /// The files are a version of the cluster that this machine belongs to.
+    /// Marks the files as a version of the cluster that this machine belongs to.
     pub fn set_member(&mut self) {
         let mut parts = self.parts.iter_mut();
         if let Some(read) = parts.find_map(|(_, built)| built.downcast_mut::<Read>()) {
@@ -215,12 +215,13 @@ impl Site {
         }
     }
 
-    /// The virtual addresses.
+    /// Returns the virtual addresses.
     pub fn addresses(&self) -> Option<Config> {
         self.read()?.config()
     }
 
-    /// What roles run beside the proxy, where the version before had these payloads.
+    /// Returns the roles that run beside the proxy; `before` has the payloads of the previous
+    /// version.
     pub fn running(&self, before: &Payloads) -> Vec<Running> {
         let all = self.parts.iter().filter_map(|(part, built)| {
             let before = before.get(part.name).map(|bytes| &**bytes);
@@ -230,25 +231,25 @@ impl Site {
                 given: given.flatten()?,
             })
         });
-        // With a mistake anywhere nothing is run.
+        // An error in any section prevents all roles from running.
         let good = self.proxy.config.is_some();
         all.filter(|_| good).collect()
     }
 
-    /// The roles that run only to end what earlier processes left on this machine. `given`:
-    /// what the role of a part is given for that.
+    /// Returns the roles that run only to remove what earlier processes left on this machine.
+    /// `given` returns the input of a part's role for that.
     pub fn left(&self, given: impl Fn(&Part, &Run, &dyn Any) -> Option<Given>) -> Vec<Running> {
         let all = self.parts.iter().filter_map(|(part, built)| {
             let run = part.run.as_ref()?;
             let given = given(part, run, &**built)?;
             Some(Running { part, given })
         });
-        // With a mistake anywhere nothing is run.
+        // An error in any section prevents all roles from running.
         let is_correct = self.proxy.config.is_some();
         all.filter(|_| is_correct).collect()
     }
 
-    /// Says that no process runs what needs a role of its own, where there is any.
+    /// Warns about sections whose role no process runs.
     pub fn without_roles(&mut self) {
         let addresses = self.read().and_then(Read::not_here);
         let others = self.running(&Payloads::new());
@@ -263,8 +264,8 @@ impl Site {
         self.refuse(told);
     }
 
-    /// Serves the requests of `test` sections, and refuses files that make something else of
-    /// one; returns how many there are.
+    /// Evaluates the requests of `test` sections and adds an error for each unexpected result.
+    /// Returns the number of requests.
     pub fn meet_expectations(&mut self) -> usize {
         if self.proxy.config.is_some() {
             let (recording, sources) = (&self.proxy.recording, &self.proxy.sources);
@@ -274,7 +275,7 @@ impl Site {
         self.expectations.len()
     }
 
-    /// Warns of certificates that end soon or have ended, if the files have no errors.
+    /// Warns about certificates that expire soon or have expired, unless the files have errors.
     pub fn warn_of_certificates(&mut self) {
         if self.proxy.config.is_some() {
             let ends = certificates::of(&self.proxy.recording);
@@ -284,7 +285,7 @@ impl Site {
         }
     }
 
-    /// Takes errors in, which leave nothing to run.
+    /// Adds errors, after which nothing can run.
     fn refuse(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
         for told in told {
             self.proxy.diagnostics.push(&self.proxy.sources, told);
@@ -294,10 +295,10 @@ impl Site {
     }
 }
 
-/// What roles were given of a version, by their parts.
+/// Role inputs of a version, by part.
 pub type Payloads = BTreeMap<String, Vec<u8>>;
 
-/// What differs between what roles were given and what they are, a line each.
+/// Returns the differences between two versions' role inputs, one per line.
 pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
     let runs = all()
         .iter()
@@ -314,15 +315,15 @@ pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
     lines.collect()
 }
 
-/// Why this machine cannot run what roles would be given, a line each.
+/// Returns why this machine cannot run these roles, one reason per line.
 pub fn refusals(now: &[Running]) -> Vec<String> {
     let of =
         |one: &Running| { one.part.run.as_ref() }.map(|run| (run.refusals)(&one.given.payload));
     now.iter().filter_map(of).flatten().collect()
 }
 
-/// Loads files, with the addresses of those that are keepalived's; `outside` answers what
-/// they ask for.
+/// Loads files, with the addresses of those in keepalived's format; `outside` provides external
+/// data.
 pub fn load(
     files: Vec<NamedFile>,
     environment: Environment,
@@ -542,7 +543,7 @@ console
         assert_eq!(fence.map(|row| row.places).collect::<Vec<_>>(), [["node"]]);
     }
 
-    /// Errors of an example that names files, sections and lines that only its reader has.
+    /// Errors of an example that refers to files, sections and lines that it does not contain.
     const OF_READERS: [&str; 20] = [
         // Files.
         "E0111", "E0231", "E0814", "E0906", "E0981", // Other sections.
@@ -593,7 +594,8 @@ console
                 let errors = alone.lines().filter(|line| line.contains(": error["));
                 let wrong: Vec<&str> = errors.filter(|line| !is_of_reader(line)).collect();
                 assert!(wrong.is_empty(), "{}:\n{text}{wrong:#?}", path.display());
-                // What a cluster needs besides is its reader's, but for the key of a farm.
+                // The remaining requirements of a cluster are up to the reader, except for the key
+                // of a farm.
                 let shared = told(&load(&text, member));
                 let name = path.display();
                 let has_key = alone.contains("E0980") || !shared.contains("E0983");

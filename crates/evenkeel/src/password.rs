@@ -3,11 +3,11 @@
 use configuration::{Account, Password};
 use model::users::{Hash, same};
 
-/// Whether a password is that of an account. A password that cannot be verified takes the time of
-/// nothing: the caller hides whether there is such a user.
+/// Returns whether a password is that of an account. A password that cannot be verified takes no
+/// time: the caller has to hide whether the user exists.
 pub(crate) fn verify(account: &Account, password: &[u8]) -> bool {
     match &account.password {
-        // The part itself asks the system, or a directory.
+        // The part itself queries the system or an LDAP server.
         Password::None | Password::System | Password::Directory => false,
         Password::Clear(clear) => same(clear, password),
         Password::Hashed(hash) => {

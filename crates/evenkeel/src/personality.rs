@@ -1,5 +1,5 @@
-//! What a command line asks of a loader, by the name under which the program was started.
-//! It loads nothing itself.
+//! Translates a command line into a load request, by the name under which the program was started.
+//! The module loads nothing itself.
 
 use crate::command;
 use crate::haproxy;
@@ -21,7 +21,7 @@ pub fn wishes(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
         .map(|word| OsString::from_vec(word.clone()))
         .collect();
     match load.personality {
-        // The words behind `run`, as the supervisor takes them apart.
+        // The arguments after `run`, as the supervisor split them.
         Personality::Own => Ok(Wishes {
             paths: words.into_iter().map(PathBuf::from).collect(),
             options: command::load_options(),

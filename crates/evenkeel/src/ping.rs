@@ -1,5 +1,5 @@
-//! `track ping`: asks an address once (ICMP, ICMPv6) whether it is there. The address role
-//! starts it like any program that it runs; it ends with 0 when there was an answer.
+//! `track ping`: sends one echo request (ICMP, ICMPv6) to an address. The address role starts it
+//! like any program that it runs. The exit code is 0 if a reply arrived.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -10,16 +10,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// The second word of its command line.
+/// Second word of its command line.
 pub const WORD: &str = "ping";
 
-/// The longest that an answer is waited for.
+/// Maximum timeout.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
-/// The longest answer that is looked at.
+/// Limit of a reply, in bytes.
 const ANSWER_BYTES_MAX: usize = 2_048;
-/// Bytes of the head of a question.
+/// Length of the ICMP header, in bytes.
 const HEAD_BYTES: usize = 8;
-/// What the question carries, besides its number.
+/// Payload of the request, after its number.
 const TEXT: &[u8; 16] = b"are you there ? ";
 
 /// `evenkeel internal ping ADDRESS WAIT_MS`
@@ -37,7 +37,7 @@ pub fn main(words: &[OsString]) -> ExitCode {
     }
 }
 
-/// What differs between the families.
+/// Differences between the address families.
 struct Family {
     domain: AddressFamily,
     protocol: rustix::net::Protocol,
@@ -62,12 +62,12 @@ fn family(address: IpAddr) -> Family {
     }
 }
 
-/// Whether somebody answers in time.
+/// Returns whether a reply arrives in time.
 fn ask(address: IpAddr, wait: Duration) -> Result<bool, Errno> {
     let family = family(address);
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let open = |kind| rustix::net::socket_with(family.domain, kind, flags, Some(family.protocol));
-    // The second kind is for systems that let everybody ask.
+    // The second type works on systems that let unprivileged processes ping.
     let (socket, raw) = match open(SocketType::RAW) {
         Ok(socket) => (socket, true),
         Err(_) => (open(SocketType::DGRAM)?, false),
@@ -111,13 +111,13 @@ fn answered(
         match rustix::net::recv(socket, &mut bytes[..], RecvFlags::empty()) {
             Ok((read, _)) if bytes.get(..read).is_some_and(&is_answer) => return Ok(true),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
-            // A router says that it is not there.
+            // A router reports the address as unreachable.
             Err(_) => return Ok(false),
         }
     }
 }
 
-/// The packet behind the header of IPv4, which sockets of that kind give, too.
+/// Removes the IPv4 header, which raw sockets include.
 fn without_ip(packet: &[u8]) -> &[u8] {
     let length = packet
         .first()
@@ -125,7 +125,7 @@ fn without_ip(packet: &[u8]) -> &[u8] {
     packet.get(length..).unwrap_or_default()
 }
 
-/// A question; for IPv6 the kernel puts the checksum in.
+/// Builds a request; for IPv6 the kernel adds the checksum.
 fn question(kind: u8, number: [u8; 4]) -> Vec<u8> {
     let mut packet = vec![kind, 0, 0, 0, number[2], number[3], 0, 1];
     packet.extend_from_slice(&number);

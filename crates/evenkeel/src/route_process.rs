@@ -1,7 +1,8 @@
-//! The process that shows where a request would go, for the console, which may not see the files. The
-//! supervisor starts it for one question. It becomes nobody, gives up every capability and file, reads
-//! the question from the console's connection, asks the proxy for its state through the supervisor, and
-//! writes the report there. Secrets in the lines of the files are covered.
+//! Process that shows where a request would go, for the console, which cannot read the files. The
+//! supervisor starts it for one query. It changes to an unprivileged user and drops all
+//! capabilities and file access. It reads the query from the console's connection and requests the
+//! proxy's state through the supervisor. Finally it writes the report, with the secrets of the
+//! files masked.
 
 use crate::command::mask;
 use crate::confinement::{self, Confinement, ConfinementError, ServiceUser};
@@ -26,33 +27,33 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// How long the console may take for its question and for the report, and the proxy for its state.
+/// Timeout of the console for its query and for the report, and of the proxy for its state.
 const LIMIT: Duration = Duration::from_secs(4);
-/// Processor time, seconds.
+/// Limit of processor time, seconds.
 const CPU_SECONDS_MAX: u64 = 6;
-/// Bytes of memory of its own.
+/// Limit of its private memory, in bytes.
 const DATA_BYTES_MAX: u64 = 2 << 30;
-/// Largest accepted state of the proxy.
+/// Limit of the proxy's state, in bytes.
 const STATE_BYTES_MAX: usize = 64 << 20;
 
-/// Why it ends without a report.
+/// Reason why the process ends without a report.
 #[derive(Debug, thiserror::Error)]
 enum RouteError {
-    /// What the supervisor says.
+    /// Error of the supervisor's channel.
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
-    /// Another user, or a limit.
+    /// Changing the user or setting a limit failed.
     #[error("rights and limits: {0}")]
     Rights(#[from] Errno),
-    /// The rest that it gives up.
+    /// Dropping the other privileges failed.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
-    /// The connection of the console.
+    /// Error of the console's connection.
     #[error("the console: {0}")]
     Console(#[from] io::Error),
 }
 
-/// The life of the process.
+/// Runs the process.
 pub fn main(channel: Channel) -> ExitCode {
     entry::exit("the process of a route", serve(channel))
 }
@@ -81,11 +82,11 @@ fn serve(mut channel: Channel) -> Result<(), RouteError> {
     Ok(())
 }
 
-/// Gives up what it could harm others with.
+/// Drops the privileges with which the process could harm others.
 fn give_up() -> Result<(), RouteError> {
     let confinement = Confinement::route();
-    // Without room for all, this process is the first one to go. Where the file is not writable, it is
-    // as likely as the others.
+    // The kernel should kill this process first when memory runs out. Without write access, the
+    // risk is the same as that of other processes.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     confinement::prepare(&confinement)?;
     confinement::become_user(ServiceUser::Route, None)?;
@@ -96,7 +97,7 @@ fn give_up() -> Result<(), RouteError> {
     Ok(())
 }
 
-/// The report or the files as JSON, or why there is none.
+/// Returns the report or the files as JSON, or the error.
 fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, String> {
     let line = serde_json::from_str(line);
     let line: Line = line.map_err(|_| "this is no question".to_owned())?;
@@ -107,7 +108,7 @@ fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, St
     }
 }
 
-/// The configuration that is served.
+/// Returns the configuration that is served.
 fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     let bytes = memory::read(bundle).map_err(|error| error.to_string())?;
     let bytes = Zeroizing::new(bytes);
@@ -120,7 +121,7 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
     Recording::decode(&bytes).map_err(|error| error.to_string())
 }
 
-/// Its files.
+/// Returns the files of the configuration.
 fn set_of(recording: &Recording) -> Vec<SetFile> {
     let main = recording.files.iter();
     let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
@@ -139,15 +140,15 @@ fn set_of(recording: &Recording) -> Vec<SetFile> {
     all.collect()
 }
 
-/// Its files as somebody without rights may see them, as JSON.
+/// Returns the files with masked secrets, as JSON.
 fn files(recording: &Recording) -> String {
     let set = set_of(recording);
     let shown = set.iter().map(|file| mask().shown(file));
     json!(shown.collect::<Vec<_>>()).to_string() + "\n"
 }
 
-/// Covers the secrets of the files in a report: in the lines, in the terms of their conditions, and in the
-/// values that were compared, some of which lines have set.
+/// Masks the secrets of the files in a report: in the lines, in the terms of their conditions, and
+/// in the compared values, which lines may have set.
 fn cover(report: &mut Report, recording: &Recording) {
     let mask = mask();
     let secrets = Redaction::of_files(&set_of(recording), &mask);
@@ -187,7 +188,7 @@ fn cover(report: &mut Report, recording: &Recording) {
     }
 }
 
-/// Where a request would go.
+/// Returns where a request would go.
 fn report(channel: Channel, question: &Question, recording: &Recording) -> Result<Report, String> {
     let request = request(question)?;
     let mut asking = Asking {
@@ -201,7 +202,7 @@ fn report(channel: Channel, question: &Question, recording: &Recording) -> Resul
     Ok(report)
 }
 
-/// The question as a request.
+/// Converts the query into a request.
 fn request(question: &Question) -> Result<Request, String> {
     let mut asked = Asked::parse(&format!("{} {}", question.method, question.url))?;
     for header in &question.headers {
@@ -238,16 +239,16 @@ fn in_words(why: NotServed) -> String {
     }
 }
 
-/// The proxy, as the supervisor passes questions on to it.
+/// Access to the proxy through the supervisor.
 struct Asking {
     channel: Channel,
-    /// Until when it may reply.
+    /// Deadline for the responses.
     until: Instant,
     number: u64,
 }
 
 impl Asking {
-    /// How everything is now, with these entries of large tables.
+    /// Returns the current state, with these entries of large tables.
     fn state(&mut self, keys: &[AskedKey]) -> Result<Vec<u8>, String> {
         let keys = keys.to_vec();
         let message = OfProxy::TellLive { keys }.envelope();
@@ -257,7 +258,7 @@ impl Asking {
             .send_numbered(self.number, &Message::Part(Box::new(message)), &[])
             .map_err(failed)?;
         let left = self.until.saturating_duration_since(Instant::now());
-        // No time at all would be no limit.
+        // A timeout of zero would mean no timeout.
         let left = left.max(Duration::from_millis(1));
         let received = self.channel.wait(Some(left)).map_err(failed)?;
         let file = match (received.message, received.descriptors.into_iter().next()) {

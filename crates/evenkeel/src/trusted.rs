@@ -1,13 +1,13 @@
-//! What a part whose roles meet those of other nodes needs to know of the cluster.
+//! Cluster identities for parts whose roles connect to other nodes.
 
 use cluster::authority::{AuthorityError, PartCredentials};
 use std::sync::Arc;
 use wire::Trusted;
 
-/// From what the control role says.
+/// Converts the credentials that the control role sends.
 ///
 /// # Errors
-/// The certificate cannot be used.
+/// Fails if the certificate cannot be used.
 pub(crate) fn trusted(credentials: PartCredentials) -> Result<Trusted, AuthorityError> {
     let (client, server) = credentials.tls()?;
     let addresses = credentials.nodes().iter().map(|node| {

@@ -1,7 +1,7 @@
-//! The volume role as a process: it gives up every right that volumes do not need, and runs
-//! [`volume::role`] on a thread per volume.
+//! The volume role as a process: it drops all privileges that volumes do not need, and runs
+//! [`volume::role`] with one thread per volume.
 //!
-//! It decides nothing about a volume, and reads and writes none.
+//! The process makes no decisions about volumes, and reads and writes none of their data.
 
 use crate::confinement::{self, Confinement};
 use crate::trusted::trusted;
@@ -22,15 +22,15 @@ use supervisor::directory;
 use volume::device::Backing;
 use volume::role::{Place, Role};
 
-/// The part of virtual machines, which uses volumes.
+/// Name of the part that runs virtual machines, which use volumes.
 const GUEST: &str = "guest";
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     says_to: &[cluster::message::PART, GUEST],
     certified: true,
     life: Life::Beside(Beside {
-        // Also guests that run on while the program is stopped connect again.
+        // Guests that continue to run while the program is stopped reconnect.
         remembers: true,
         ..Beside::plain("volumes")
     }),
@@ -47,13 +47,13 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// The work of the role.
+/// Volume role behind the common interface of roles.
 struct Volumes(Role);
 
 impl Work for Volumes {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Volumes, String> {
-        // Registered memory counts against it where there is no capability for more. Wished
-        // for, not needed: without it the memory is not registered.
+        // Without CAP_IPC_LOCK, registered memory counts against this limit. A failure is ignored:
+        // the memory is then not registered.
         let unlimited = Rlimit {
             current: None,
             maximum: None,
@@ -82,7 +82,7 @@ impl Work for Volumes {
 
     fn work(&mut self) {}
 
-    /// Who uses each volume; all else that a volume needs to know is beside its data.
+    /// Returns the users of each volume; all other state of a volume is stored beside its data.
     fn state(&self) -> Vec<u8> {
         self.0.kept()
     }

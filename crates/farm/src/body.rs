@@ -1,4 +1,4 @@
-//! The body of a response: nothing, some bytes, or a stream that a tunnel fills.
+//! Body of a response: empty, a byte string, or a stream that a tunnel fills.
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use std::convert::Infallible;
@@ -6,17 +6,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// The body of a response.
+/// Body of a response.
 #[derive(Debug)]
 pub enum Body {
-    /// These bytes; None: they were sent.
+    /// A complete body; None after it was sent.
     Whole(Option<Bytes>),
-    /// What comes until the sender is dropped.
+    /// A stream that ends when its sender is dropped.
     Stream(mpsc::Receiver<Bytes>),
 }
 
 impl Body {
-    /// Without bytes.
+    /// Creates an empty body.
     pub fn empty() -> Body {
         Body::Whole(None)
     }

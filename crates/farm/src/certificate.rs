@@ -1,4 +1,4 @@
-//! The certificate of an address.
+//! Certificate of a listening address.
 
 use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 use protocol::ntlm::channel_hash;
@@ -12,7 +12,7 @@ use tls::describe::time;
 /// Reads a certificate with its issuers and its key, PEM.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// Returns what is wrong with the certificate, as a message.
 pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| format!("a certificate in it is malformed: {error}"))?;
@@ -34,8 +34,9 @@ pub fn read(pem: &[u8]) -> Result<Arc<ServerConfig>, String> {
     })
 }
 
-/// How clients may name a TLS connection with the first certificate (RFC 5929): by its hash of any length,
-/// since the length is that of its signature, which is not read here.
+/// Returns the channel binding hashes of the first certificate (`tls-server-end-point`, RFC 5929).
+/// They include a hash of each length, since the signature algorithm decides the length and is not
+/// parsed here.
 pub fn channels(pem: &[u8]) -> Arc<[[u8; 16]]> {
     let first = CertificateDer::pem_slice_iter(pem).next();
     let Some(Ok(certificate)) = first else {
@@ -45,7 +46,7 @@ pub fn channels(pem: &[u8]) -> Arc<[[u8; 16]]> {
     [&SHA256, &SHA384, &SHA512].map(hash).into()
 }
 
-/// What is wrong with the time of the first certificate of a file, in words; None: nothing.
+/// Returns why the first certificate of a file is not valid now, or None if it is.
 pub fn untimely(pem: &[u8], now_s: i64) -> Option<String> {
     let first = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
     let fields = Certificate::parse(&first)?;
@@ -62,7 +63,7 @@ pub fn untimely(pem: &[u8], now_s: i64) -> Option<String> {
     }
 }
 
-/// Whether the first certificate of a file is valid for a name.
+/// Returns whether the first certificate of a file is valid for a name.
 pub fn is_of(pem: &[u8], name: &str) -> bool {
     let first = CertificateDer::pem_slice_iter(pem).next();
     let Some(Ok(certificate)) = first else {

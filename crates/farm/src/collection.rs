@@ -1,5 +1,6 @@
-//! Collections: the sets of hosts on which the desktop and the programs of a farm run. What has the same
-//! hosts is one collection, since a user has one session at a host for all of it.
+//! Collections: the sets of hosts on which the desktop and the programs of a farm run. Programs
+//! with the same hosts are in one collection, since a user has one session at a host for all of
+//! them.
 
 use crate::user::UserId;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -7,21 +8,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Bytes of an identity.
+/// Length of an identifier, in bytes.
 pub const ID_BYTES: usize = 8;
 
-/// A collection without its hosts: the beginning of the SHA-256 of their names. After a reload that gives
-/// an app other hosts it has another collection.
+/// Identifier of a collection: the beginning of the SHA-256 of its hosts' names. After a reload
+/// that changes the hosts of an app, the app is in another collection.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct CollectionId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
 
 impl CollectionId {
-    /// All hosts of the farm.
+    /// Collection of all hosts of the farm.
     pub const ALL: CollectionId = CollectionId([0; ID_BYTES]);
 
-    /// The collection of these hosts.
+    /// Returns the identifier of the collection of these hosts.
     pub fn of(hosts: &BTreeSet<String>) -> CollectionId {
-        // No name has a space.
+        // Joined with spaces, which no name contains.
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let hash = digest(&SHA256, names.join(" ").as_bytes());
         let mut id = [0; ID_BYTES];
@@ -38,28 +39,28 @@ impl fmt::Debug for CollectionId {
     }
 }
 
-/// A user in a collection: whom the directory gives a host.
+/// A user in a collection: the directory assigns a host to each.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
 pub struct Assignee {
-    /// The user.
+    /// Identifier of the user.
     pub user: UserId,
-    /// Where the user may get a host.
+    /// Collection in which the user gets a host.
     pub collection: CollectionId,
 }
 
 impl Assignee {
-    /// The user in a collection.
+    /// Creates the key of a user in a collection.
     pub fn new(user: UserId, collection: CollectionId) -> Assignee {
         Assignee { user, collection }
     }
 
-    /// The first one of a user, in order.
+    /// Returns the least key of a user, for range queries.
     pub(crate) fn first(user: UserId) -> Assignee {
         Assignee::new(user, CollectionId::ALL)
     }
 }
 
-/// The user in the collection of all hosts.
+/// Uses the collection of all hosts.
 impl From<UserId> for Assignee {
     fn from(user: UserId) -> Assignee {
         Assignee::first(user)

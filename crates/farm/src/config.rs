@@ -1,4 +1,4 @@
-//! What the files say of farms, as the role gets it.
+//! Configuration of farms, as the role receives it.
 
 use crate::collection::CollectionId;
 use access::proxies::TrustedProxies;
@@ -7,71 +7,71 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Connections at one time where no line says so.
+/// Default limit of simultaneous connections.
 pub const MAXCONN: u32 = 2_000;
-/// Where clients find a gateway.
+/// URL path of a gateway.
 pub const GATEWAY_PATH: &str = "/remoteDesktopGateway/";
-/// The port of RDP.
+/// Default port of RDP.
 pub const PORT: u16 = 3389;
-/// The port of the link between farm roles.
+/// Port of the link between farm roles.
 pub const LINK_PORT: u16 = 7448;
 
 /// All farms, by the names of their sections.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Farms {
-    /// The farms.
+    /// Configuration by farm name.
     pub farms: BTreeMap<String, Farm>,
-    /// Whether other nodes of a cluster serve them, too.
+    /// True if other nodes of a cluster serve the farms, too.
     pub shared: bool,
 }
 
 /// Session hosts behind one name.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Farm {
-    /// The name by which clients reach it; empty: they connect to the address that they used before.
+    /// Host name for clients; empty: clients reconnect to the address that they used before.
     pub name: String,
-    /// Where it listens.
+    /// Listening addresses for RDP.
     pub binds: Vec<Bind>,
-    /// The hosts, by name.
+    /// Hosts by name.
     pub hosts: BTreeMap<String, Host>,
-    /// How a host is chosen for a user without a session.
+    /// Algorithm that chooses the host of a user without a session.
     pub balance: Balance,
-    /// How hosts are checked.
+    /// Parameters of the health checks.
     pub check: Check,
-    /// How long sessions belong to their hosts.
+    /// Times for which sessions belong to their hosts.
     pub sessions: Sessions,
-    /// How tokens are signed.
+    /// Parameters of the tokens' signatures.
     pub tokens: Tokens,
-    /// Connections at one time.
+    /// Limit of simultaneous connections.
     pub maxconn: u32,
-    /// Who may sign in at the portal and at the gateway.
+    /// Users who may sign in at the portal and at the gateway.
     #[serde(default)]
     pub users: List,
-    /// The portal.
+    /// Portal of the farm, if it has one.
     #[serde(default)]
     pub portal: Option<Portal>,
-    /// Where it listens for HTTPS.
+    /// Listening addresses for HTTPS.
     #[serde(default)]
     pub web: Vec<Bind>,
-    /// The gateway.
+    /// Gateway of the farm, if it has one.
     #[serde(default)]
     pub gateway: Option<Gateway>,
-    /// The agents of hosts.
+    /// Agents of the hosts.
     #[serde(default)]
     pub agents: Agents,
-    /// The proxies in front.
+    /// Trusted proxies in front of the farm.
     #[serde(default)]
     pub proxies: TrustedProxies,
 }
 
 impl Farm {
-    /// Where it listens for RDP, and for HTTPS.
+    /// Returns the listening addresses for RDP, and for HTTPS.
     pub fn addresses(&self) -> [&[Bind]; 2] {
         [&self.binds, &self.web]
     }
 
-    /// The collection of something that is on these hosts; none: on all.
+    /// Returns the collection for something on these hosts; without hosts, that of all hosts.
     pub fn collection(&self, hosts: &BTreeSet<String>) -> CollectionId {
         match hosts.is_empty() || self.hosts.keys().eq(hosts) {
             true => CollectionId::ALL,
@@ -79,7 +79,7 @@ impl Farm {
         }
     }
 
-    /// The collections of what users start, but that of all hosts.
+    /// Returns the collections of the desktop and the programs, except that of all hosts.
     pub fn collections(&self) -> BTreeMap<CollectionId, BTreeSet<String>> {
         let portal = self.portal.iter();
         let hosts = portal.flat_map(|portal| {
@@ -90,7 +90,8 @@ impl Farm {
         all.filter(|(id, _)| *id != CollectionId::ALL).collect()
     }
 
-    /// All collections of what users start, where some of it is not on all hosts; without hosts: all.
+    /// Returns all collections of the desktop and the programs if some of them are not on all
+    /// hosts. The collection of all hosts has an empty set.
     pub fn all_collections(&self) -> BTreeMap<CollectionId, BTreeSet<String>> {
         let mut all = self.collections();
         if !all.is_empty() && !self.starts(CollectionId::ALL).is_empty() {
@@ -99,7 +100,7 @@ impl Farm {
         all
     }
 
-    /// What users start in a collection, by title.
+    /// Returns the titles of the desktop and the programs in a collection.
     pub fn starts(&self, collection: CollectionId) -> Vec<&str> {
         let portal = self.portal.iter();
         let all = portal.flat_map(|portal| {
@@ -115,58 +116,58 @@ impl Farm {
         all.map(|(title, _)| title).collect()
     }
 
-    /// The collection of a client that brings no token: it wants a desktop.
+    /// Returns the collection for a client without a token, which gets a desktop.
     pub fn desktop(&self) -> CollectionId {
         let desktop = self.portal.as_ref().and_then(|one| one.desktop.as_ref());
         desktop.map_or(CollectionId::ALL, |desktop| self.collection(&desktop.hosts))
     }
 }
 
-/// The agents of hosts, and what they show.
+/// Agents of the hosts, and the notice that they show.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Agents {
-    /// The hosts that have one.
+    /// Hosts that have an agent.
     pub hosts: BTreeMap<String, Agent>,
-    /// What users of a drained host are shown; empty: nothing.
+    /// Notice for the users of a drained host; empty: none.
     pub notice: String,
 }
 
-/// An agent: a program on a host that says how that is.
+/// Agent: a program on a host that reports the host's state.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Agent {
-    /// Its port, at the address of the host.
+    /// Port at the host's address.
     pub port: u16,
-    /// From one question to the next, milliseconds.
+    /// Poll interval, milliseconds.
     pub interval_ms: u64,
 }
 
-/// The way to a farm for clients that have only HTTPS.
+/// Gateway of a farm, for clients that can use only HTTPS.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Gateway {
-    /// Its host name, as clients have it.
+    /// Host name for clients.
     pub name: String,
-    /// Its port, as clients have it.
+    /// Port for clients.
     pub port: u16,
-    /// Without input for so long a tunnel ends, milliseconds; None: never.
+    /// Idle timeout of a tunnel, milliseconds; None: no timeout.
     pub idle_ms: Option<u64>,
-    /// After so long a user has to authenticate again, milliseconds; None: never.
+    /// Time after which a user has to authenticate again, milliseconds; None: never.
     pub session_ms: Option<u64>,
 }
 
-/// What users see of a farm in a browser, and what they may start.
+/// Portal of a farm: the pages for browsers, and what users may start.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Portal {
-    /// Its host name, as browsers have it, with a port that is not 443.
+    /// Host name for browsers, with a port that is not 443.
     pub authority: String,
-    /// The full desktop, if there is one to start.
+    /// The full desktop; None if users may start only programs.
     pub desktop: Option<Desktop>,
     /// Programs of the hosts.
     pub apps: Vec<App>,
-    /// Who may open the displays and terminals of guests.
+    /// Rules that allow users to open the displays and terminals of guests.
     #[serde(default)]
     pub consoles: Vec<Consoles>,
-    /// The certificate with its issuers and its key that signs `.rdp` files, PEM.
+    /// Certificate that signs `.rdp` files, with its issuers and its key, PEM.
     #[serde(with = "serde_bytes")]
     pub signs: Vec<u8>,
 }
@@ -174,11 +175,11 @@ pub struct Portal {
 /// The full desktop.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Desktop {
-    /// What users see.
+    /// Title for users.
     pub title: String,
-    /// For users of these groups; empty: for all.
+    /// Groups whose users may start it; empty: all users.
     pub groups: Vec<String>,
-    /// The hosts that have it; empty: all of the farm.
+    /// Hosts that have it; empty: all hosts of the farm.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
 }
@@ -186,39 +187,39 @@ pub struct Desktop {
 /// A program of the hosts (RemoteApp).
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct App {
-    /// Its name in addresses.
+    /// Name in URLs.
     pub name: String,
-    /// What users see.
+    /// Title for users.
     pub title: String,
-    /// The program, as hosts know it: `||WINWORD`, or a path.
+    /// Program path or alias at the hosts, such as `||WINWORD`.
     pub path: String,
-    /// Its arguments.
+    /// Command-line arguments.
     pub args: String,
-    /// A picture, PNG; empty: the portal draws one.
+    /// Icon, PNG; empty: the portal draws one.
     #[serde(with = "serde_bytes")]
     pub icon: Vec<u8>,
-    /// For users of these groups; empty: for all.
+    /// Groups whose users may start it; empty: all users.
     pub groups: Vec<String>,
-    /// The hosts that have it; empty: all of the farm.
+    /// Hosts that have it; empty: all hosts of the farm.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
 }
 
-/// Displays and terminals of guests that some users may open.
+/// Rule that allows some users to open displays and terminals of guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Consoles {
-    /// These guests; empty: all.
+    /// Names of the guests; empty: all guests.
     pub guests: Vec<String>,
-    /// For users of one of these groups; there is at least one.
+    /// Groups whose users may open them; at least one.
     pub groups: Vec<String>,
 }
 
-/// An address with its certificate.
+/// Listening address with its certificate.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Bind {
-    /// Where it listens.
+    /// Address and port.
     pub address: SocketAddr,
-    /// The certificate with its issuers and its key, PEM.
+    /// Certificate with its issuers and its key, PEM.
     #[serde(with = "serde_bytes")]
     pub pem: Vec<u8>,
     /// Connections of trusted proxies begin with a PROXY header.
@@ -229,18 +230,18 @@ pub struct Bind {
 /// A session host.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Host {
-    /// Where it accepts RDP.
+    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
-    /// Its share of users, 1 to 256.
+    /// Weight, 1 to 256.
     pub weight: u32,
-    /// It gets nobody new.
+    /// The host gets no new users.
     pub drained: bool,
 }
 
-/// How a host is chosen for a user without a session.
+/// Algorithm that chooses the host of a user without a session.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Balance {
-    /// By sessions, also those without a connection, and pending logons.
+    /// By sessions, including disconnected ones, and pending logons.
     #[default]
     Load,
     /// By connections and pending logons.
@@ -248,7 +249,7 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// The word in a file.
+    /// Returns the keyword in a configuration file.
     pub fn word(self) -> &'static str {
         match self {
             Balance::Load => "load",
@@ -257,16 +258,16 @@ impl Balance {
     }
 }
 
-/// How hosts are checked.
+/// Parameters of the health checks.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Check {
-    /// From one check to the next, milliseconds.
+    /// Check interval, milliseconds.
     pub interval_ms: u64,
-    /// How long a response may take, milliseconds.
+    /// Timeout for a response, milliseconds.
     pub timeout_ms: u64,
-    /// Failed checks after which a host is down.
+    /// Consecutive failures after which a host is down.
     pub fall: u32,
-    /// Passed checks after which it is up again.
+    /// Consecutive successes after which a host is up again.
     pub rise: u32,
 }
 
@@ -281,12 +282,12 @@ impl Default for Check {
     }
 }
 
-/// How long sessions belong to their hosts.
+/// Times for which sessions belong to their hosts.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sessions {
-    /// After the end of the last connection, milliseconds.
+    /// Time after the end of the last connection, milliseconds.
     pub keep_ms: u64,
-    /// While a host is down, milliseconds; then its sessions count as lost.
+    /// Time for which a host is down before its sessions count as lost, milliseconds.
     pub lost_after_ms: u64,
 }
 
@@ -299,13 +300,13 @@ impl Default for Sessions {
     }
 }
 
-/// How tokens are signed.
+/// Parameters of the tokens' signatures.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Tokens {
-    /// The key; empty: the role makes one.
+    /// Signing key; empty: the role generates one.
     #[serde(with = "serde_bytes")]
     pub key: Vec<u8>,
-    /// How long a token is valid, milliseconds.
+    /// Lifetime of a token, milliseconds.
     pub lifetime_ms: u64,
 }
 

@@ -1,45 +1,47 @@
-//! Cookies for the gateway: what a `.rdp` file of the portal carries as `gatewayaccesstoken`. Unlike a
-//! routing token, a cookie is proof of its user to the gateway, until it expires; to a host it is nothing.
+//! Cookies for the gateway, which a `.rdp` file of the portal contains as `gatewayaccesstoken`.
+//! Unlike a routing token, a cookie authenticates its user at the gateway until it expires. At a
+//! host it has no meaning.
 
 use crate::token::{Key, NameId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// What is before the letters of a cookie.
+/// Prefix of a cookie.
 const PREFIX: &str = "evenkeel1.";
-/// What the key of cookies is derived by, so that no routing token is a cookie.
+/// Label from which the key of cookies is derived, so that no routing token is a valid cookie.
 const LABEL: &[u8] = b"gateway cookie";
-/// Bytes of the expiry and of the farm, before the name.
+/// Length of the expiry time and of the farm's digest before the name, in bytes.
 const HEAD_BYTES: usize = 4 + 8;
-/// Bytes of the signature.
+/// Length of the signature, in bytes.
 const MAC_BYTES: usize = 32;
-/// Letters of the longest cookie that is read.
+/// Limit of a cookie, in characters.
 const LETTERS_MAX: usize = 1_024;
 
-/// Why a cookie lets nobody in.
+/// Reason why a cookie is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
-    /// It has another form.
+    /// The format is not that of a cookie.
     #[error("the cookie is not of this program")]
     Foreign,
-    /// It is not signed with the key of this farm, or not for what its user has now.
+    /// The cookie is not signed with the key of this farm, or the credentials of its user have
+    /// changed.
     #[error(
         "the cookie is not signed by this farm, or the password or the second factor of its user has changed"
     )]
     Forged,
-    /// It is of another farm with the same key.
+    /// The cookie is of another farm with the same key.
     #[error("the cookie is of another farm")]
     OtherFarm,
-    /// It has expired. The signature proves of whom it was.
+    /// The cookie has expired. The signature is valid, so the user is known.
     #[error("the cookie has expired")]
     Expired {
-        /// The user.
+        /// Name of the user.
         user: String,
     },
 }
 
 impl Refused {
-    /// The user of the cookie, if the signature proves who that is; else an empty text.
+    /// Returns the user of the cookie if the signature is valid, or else an empty string.
     pub fn user(&self) -> &str {
         match self {
             Refused::Expired { user } => user,
@@ -48,11 +50,11 @@ impl Refused {
     }
 }
 
-/// Bytes of the digest of what a user proves who they are with.
+/// Length of the digest of a user's credentials, in bytes.
 pub const PROOF_BYTES: usize = 8;
 
-/// Makes the cookie of a user. `proof` is the digest of what the user has now: with another password or another
-/// second factor the cookie lets nobody in.
+/// Creates the cookie of a user. `proof` is the digest of the user's current credentials. After a
+/// change of the password or second factor the cookie is invalid.
 pub fn issue(
     key: &Key,
     farm: NameId,
@@ -67,10 +69,11 @@ pub fn issue(
     PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cookie; returns the name of its user and when it expires. `proof_of` has the digest for a name.
+/// Parses a cookie. Returns the name of its user and the expiry time. `proof_of` returns the digest
+/// for a name.
 ///
 /// # Errors
-/// Why it lets nobody in.
+/// Returns why the cookie is refused.
 pub fn read(
     key: &Key,
     farm: NameId,
@@ -142,7 +145,7 @@ mod tests {
         let expired = is_of(&cookie(), 7, "office", 2_000).unwrap_err();
         assert_eq!(expired.to_string(), "the cookie has expired");
         assert_eq!(expired.user(), "anna");
-        // An address may write any name into a cookie without a signature.
+        // A client may write any name into a cookie without a valid signature.
         let forged = is_of(&cookie(), 8, "office", 2_000).unwrap_err();
         assert_eq!(forged.user(), "");
         assert_eq!(is_of(&cookie(), 8, "office", 0), Err(Refused::Forged));
@@ -158,7 +161,7 @@ mod tests {
             0,
         );
         assert_eq!(other, Err(Refused::Forged), "another password");
-        // The scenario with xfreerdp has the same.
+        // The xfreerdp scenario uses the same user.
         let anna = User::new(Account {
             name: "anna".to_owned(),
             groups: Vec::new(),
@@ -174,7 +177,7 @@ mod tests {
             endless,
             "evenkeel1._____1zD-Cg4unJgYW5uYfjF4YR5wlxq-OJzNTxgEQjZxb_KVbngipOPRXoGT9gY"
         );
-        // It is signed by another key than routing tokens are.
+        // Cookies and routing tokens have different keys.
         let key = Key::new(&[7; 32]);
         assert_ne!(key.derived(LABEL).sign(b"a"), key.sign(b"a"));
     }

@@ -1,5 +1,5 @@
-//! What the portals ask of the part that has the guests: which of them can be opened, and to open one.
-//! The threads of the web put their questions in; the main thread of the role sends them.
+//! Requests of the portals to the part that runs the guests: list the guests, and open a screen.
+//! The threads of the web server queue requests; the main thread of the role sends them.
 
 use part::channel::Received;
 use part::report::{BYTES_MAX, Offer, Opens, Report, State};
@@ -21,60 +21,60 @@ use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-/// How long what the part said counts as new.
+/// Time for which a received report counts as current.
 const NEW: Duration = Duration::from_millis(500);
-/// How long its report may take, and a connection to a guest.
+/// Timeout for a report, and for a connection to a guest.
 const REPORT_LIMIT: Duration = Duration::from_secs(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Questions that wait to be sent.
+/// Limit of requests that wait to be sent.
 const ASKS_MAX: usize = 64;
 
-/// The part that has the guests, as the program knows it.
+/// The part that runs the guests, as the program provides it.
 #[derive(Clone, Copy)]
 pub struct Source {
-    /// Its name.
+    /// Name of the part.
     pub part: &'static str,
-    /// The state of a guest that another node has, which knows more of it.
+    /// State of a guest that is on another node. Only that node knows the details.
     pub elsewhere: &'static str,
-    /// What its answer to a message says: what was done, or why not.
+    /// Decodes the part's response to a message: what was done, or the error.
     pub outcome: fn(&[u8]) -> Result<String, String>,
 }
 
-/// A guest of which something can be opened.
+/// A guest that has a display or a terminal to open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Guest {
-    /// Its name.
+    /// Name of the guest.
     pub name: String,
-    /// How it is; None: another node knows that.
+    /// State of the guest; None if only another node knows it.
     pub state: Option<State>,
-    /// Its node; empty: it is not known.
+    /// Node of the guest; empty if it is not known.
     pub on: String,
-    /// What can be opened, and the message that does it.
+    /// Displays and terminals that can be opened, with the message that opens each.
     pub offers: Vec<(Opens, PartMessage)>,
 }
 
-/// All guests of which something can be opened, or why they are not known.
+/// All guests with something to open, or why they are not known.
 pub type Known = Result<Arc<Vec<Guest>>, String>;
 
-/// What portals ask.
+/// Requests of the portals, and the state that they share.
 pub struct Guests {
     asks: Mutex<Vec<Ask>>,
     wake: OwnedFd,
-    /// The role has to keep what it knows at once.
+    /// The role has to save its state at once.
     keeps: AtomicBool,
-    /// What the part said last, and when.
+    /// Last report of the part, and the time of its arrival.
     known: watch::Sender<Option<(Instant, Known)>>,
-    /// What draws displays and terminals.
+    /// Libraries that draw displays and terminals.
     pub libraries: Libraries,
-    /// Those that are open.
+    /// Screens that are open.
     pub screens: Arc<Screens>,
 }
 
-/// A question.
+/// A request to the part.
 enum Ask {
-    /// Which guests there are.
+    /// Request for the list of guests.
     Report,
-    /// To speak over a connection.
+    /// Request to open a screen over a connection.
     Open {
         message: PartMessage,
         connection: OwnedFd,
@@ -83,7 +83,7 @@ enum Ask {
 }
 
 impl Guest {
-    /// Whether this can be opened of it.
+    /// Returns whether the guest has this to open.
     pub fn opens(&self, what: Opens) -> bool {
         self.message(what).is_some()
     }
@@ -93,7 +93,7 @@ impl Guest {
         found.map(|(_, message)| message)
     }
 
-    /// The guests of a report.
+    /// Extracts the guests from a report.
     fn of(report: Report, elsewhere: &str) -> Vec<Guest> {
         let part = report.part;
         let subjects = report.subjects.into_iter().map(|subject| {
@@ -122,10 +122,10 @@ impl Guest {
 }
 
 impl Guests {
-    /// What portals ask, with what draws it.
+    /// Creates an empty queue; `libraries` draw the screens.
     ///
     /// # Errors
-    /// The system has no descriptor left.
+    /// Fails if the system has no descriptor left.
     pub fn new(libraries: Libraries) -> io::Result<Guests> {
         Ok(Guests {
             asks: Mutex::default(),
@@ -137,7 +137,7 @@ impl Guests {
         })
     }
 
-    /// False: too many questions wait.
+    /// Queues a request. Returns false if too many requests wait.
     fn ask(&self, ask: Ask) -> bool {
         let mut asks = lock(&self.asks);
         if asks.len() >= ASKS_MAX {
@@ -150,25 +150,25 @@ impl Guests {
     }
 
     fn wakes(&self) {
-        // If it is full, it wakes.
+        // A full counter wakes the role as well, so an error is ignored.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Has the role keep for its successor what it knows, without the usual delay.
+    /// Makes the role save its state for the next process at once.
     pub fn keep(&self) {
         self.keeps.store(true, Ordering::Release);
         self.wakes();
     }
 
-    /// Whether it has to, once.
+    /// Returns whether the state has to be saved at once, and resets the flag.
     pub fn take_keeps(&self) -> bool {
         self.keeps.swap(false, Ordering::AcqRel)
     }
 
-    /// All guests of which something can be opened.
+    /// Returns all guests that have something to open.
     ///
     /// # Errors
-    /// Why they are not known, in words.
+    /// Returns why the guests are not known.
     pub async fn all(&self) -> Known {
         let mut news = self.known.subscribe();
         let newest = |known: &Option<(Instant, Known)>| {
@@ -188,10 +188,11 @@ impl Guests {
         }
     }
 
-    /// Has the part speak over a connection for somebody, of which the other end is returned.
+    /// Has the part open a screen for a user over a new connection. Returns the other end of that
+    /// connection.
     ///
     /// # Errors
-    /// Why it does not, in words.
+    /// Returns why the screen cannot be opened.
     pub async fn open(&self, guest: &Guest, what: Opens, by: &str) -> Result<UnixStream, String> {
         let words = |error: io::Error| language::reason(&error);
         let message = PartMessage {
@@ -217,24 +218,25 @@ impl Guests {
     }
 }
 
-/// The main thread's end: it sends what is asked, and takes the answers.
+/// Main thread's end of the queue: sends the requests, and receives the responses.
 pub struct Asker {
     source: Source,
     guests: Arc<Guests>,
     number: u64,
-    /// The question for a report that is under way, and when it was sent.
+    /// Number of the pending report request, and the time at which it was sent.
     report: Option<(u64, Instant)>,
     opening: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
     questions: Vec<Question>,
 }
 
 impl Asker {
-    /// The end of these questions.
+    /// Creates the end of this queue.
     pub fn new(source: Source, guests: Arc<Guests>) -> Asker {
         Asker {
             source,
             guests,
-            // The supervisor may still answer what a role before this one asked.
+            // A number of its own for each process: the supervisor may still answer requests of a
+            // previous role.
             number: u64::from(std::process::id()) << 32,
             report: None,
             opening: BTreeMap::new(),
@@ -242,21 +244,21 @@ impl Asker {
         }
     }
 
-    /// What the portals see of it.
+    /// Returns the end that the portals use.
     pub fn guests(&self) -> &Arc<Guests> {
         &self.guests
     }
 
-    /// Readable when [`Asker::turn`] has something to do.
+    /// Returns a descriptor that becomes readable when [`Asker::turn`] has to be called.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.guests.wake.as_fd()
     }
 
-    /// Takes in what is asked.
+    /// Moves queued requests to the outgoing ones, and drops those whose caller is gone.
     pub fn turn(&mut self) {
-        // Nothing of it is needed.
+        // The value of the counter is not needed.
         let _ = rustix::io::read(&self.guests.wake, &mut [0; 8]);
-        // A supervisor that went away answers no question of before.
+        // They may never get a response: a supervisor that has restarted answers no earlier ones.
         self.opening.retain(|_, reply| !reply.is_closed());
         let asks = std::mem::take(&mut *lock(&self.guests.asks));
         for ask in asks {
@@ -296,12 +298,12 @@ impl Asker {
         self.number
     }
 
-    /// Takes out the questions.
+    /// Takes the outgoing requests.
     pub fn asks(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.questions)
     }
 
-    /// Takes an answer. One to a question of somebody else is ignored.
+    /// Handles a response. A response to another request is ignored.
     pub fn answered(&mut self, answer: &Received) {
         if let Some(reply) = self.opening.remove(&answer.ask) {
             let outcome = match &answer.message {
@@ -309,7 +311,7 @@ impl Asker {
                 Message::Nobody { words, .. } => Err(words.clone()),
                 _ => Err("the part does not know this".to_owned()),
             };
-            // Who waits for it may have gone.
+            // The receiver is gone if the client has disconnected.
             let _ = reply.send(outcome);
         } else if self.report.is_some_and(|(number, _)| number == answer.ask) {
             self.report = None;
@@ -319,7 +321,7 @@ impl Asker {
     }
 }
 
-/// Reads the guests of an answer. A configuration without guests has none.
+/// Reads the guests of a response. A configuration without guests has none.
 fn read(answer: &Received, elsewhere: &str) -> Known {
     if let Message::Nobody { words, missing } = &answer.message {
         return match missing {

@@ -1,4 +1,4 @@
-//! What was decided, why, and how long it took: the newest logons of a farm.
+//! Recent logons of a farm: what was decided, why, and how long it took.
 
 use crate::user::UserId;
 use part::latency::Latency;
@@ -7,41 +7,41 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Steps that are kept.
+/// Limit of steps.
 const STEPS_MAX: usize = 2_000;
-/// How long the latency of a decision counts: one to two of these.
+/// Window of the latency statistics: a decision counts for one to two windows.
 const WINDOW: Duration = Duration::from_secs(3_600);
-/// Steps of one user in an answer.
+/// Limit of one user's steps in a response.
 const SHOWN_MAX: usize = 50;
-/// So many of these may be alike; the older ones are one, with their number: who repeats something pushes nothing out.
+/// Limit of similar steps. Older ones are merged into one step with a count, so that a client that
+/// repeats something displaces no other steps.
 const ALIKE_MAX: usize = 8;
 
-/// One thing that a client did, and what came of it.
+/// An action of a client, and its result.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// When.
+    /// Time of the action.
     pub at: Moment,
-    /// Where the client is.
+    /// Address of the client.
     pub from: String,
-    /// What it did: `logon`, `token`.
+    /// Type of the action: `logon`, `token`.
     pub asked: String,
-    /// What it got: `redirected to ts1`.
+    /// Result: `redirected to ts1`.
     pub got: String,
-    /// Why.
+    /// Reason for the result.
     pub why: String,
-    /// The node where it was; empty: this one.
+    /// Node of the action; empty: this node.
     #[serde(default)]
     pub node: String,
 }
 
-/// A step that is kept.
 #[derive(Debug)]
 struct Kept {
     user: UserId,
     step: Step,
-    /// Its number, if it was at this node.
+    /// Sequence number, if it happened at this node.
     number: Option<u64>,
-    /// How often it was, and when first.
+    /// Number of merged steps, and the time of the first one.
     times: u64,
     first: Moment,
 }
@@ -54,7 +54,7 @@ impl Kept {
         what(&self.step) == what(step)
     }
 
-    /// The step, with how often it was.
+    /// Returns the step, with the count of merged steps.
     fn shown(&self) -> Step {
         let mut step = self.step.clone();
         if self.times > 1 {
@@ -67,7 +67,7 @@ impl Kept {
     }
 }
 
-/// The newest steps of all users.
+/// Recent steps of all users.
 #[derive(Debug)]
 pub struct History {
     steps: VecDeque<Kept>,
@@ -92,18 +92,18 @@ impl History {
         self.push(user, step, Some(self.last));
     }
 
-    /// Adds a step at another node.
+    /// Adds a step from another node.
     pub fn add_far(&mut self, user: UserId, step: Step) {
         self.push(user, step, None);
     }
 
-    /// Adds how long a decision at this node took, which ended now.
+    /// Adds the duration of a decision at this node, which ended at `now`.
     pub fn decided(&mut self, took: Duration, now: Instant) {
         self.latency.add(took, now);
     }
 
-    /// Returns the latency, in microseconds, that this percentage of the decisions of the last one to two
-    /// hours did not exceed ([`Latency::quantile`]). None: there were no decisions.
+    /// Returns the latency, in microseconds, that this percentage of the decisions of the last one
+    /// to two hours did not exceed ([`Latency::quantile`]). None: there were no decisions.
     pub fn decision_us(&mut self, percent: u64, now: Instant) -> Option<u64> {
         self.latency.quantile(percent, now)
     }
@@ -116,7 +116,7 @@ impl History {
         if let [.., second, first] = alike[..]
             && alike.len() == ALIKE_MAX
             && let Some(before) = self.steps.remove(first)
-            // It has moved to the place before.
+            // The removal above has shifted it by one.
             && let Some(second) = self.steps.get_mut(second.saturating_sub(1))
         {
             second.times = second.times.saturating_add(before.times);
@@ -135,12 +135,12 @@ impl History {
         self.steps.push_back(kept);
     }
 
-    /// Whether there is a step of a user.
+    /// Returns whether there is a step of a user.
     pub fn knows(&self, user: UserId) -> bool {
         self.steps.iter().any(|one| one.user == user)
     }
 
-    /// Some steps at this node behind the one with this number, with theirs.
+    /// Returns up to `count` local steps after the one with this number, with their numbers.
     pub fn behind(&self, number: u64, count: usize) -> Vec<(u64, UserId, Step)> {
         let own = self.steps.iter();
         let own = own.filter_map(|one| Some((one.number?, one.user, &one.step)));
@@ -150,16 +150,16 @@ impl History {
             .collect()
     }
 
-    /// The number of the last step at this node.
+    /// Returns the number of the last local step.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// The newest steps of a user, the newest last.
+    /// Returns the recent steps of a user, the newest last.
     pub fn of(&self, user: UserId) -> Vec<Step> {
         let own = self.steps.iter().filter(|one| one.user == user);
         let mut steps: Vec<Step> = own.map(Kept::shown).collect();
-        // Those of another node come a moment later.
+        // Sorted, since the steps of other nodes arrive a moment later.
         steps.sort_by_key(|step| step.at.boottime_ms);
         steps.drain(..steps.len().saturating_sub(SHOWN_MAX));
         steps
@@ -210,13 +210,13 @@ mod tests {
             history.add(user, step("other", number * 20));
         }
         let why: Vec<String> = history.of(user).into_iter().map(|one| one.why).collect();
-        // Of each the newest ones as they came, and the older ones in one line.
+        // The newest of each kind as they came, the older ones merged into one line.
         assert_eq!(why.len(), 1 + 2 * ALIKE_MAX);
         assert_eq!(why[0], "first");
         assert_eq!(why[1], "one (2993 times in 59 s)");
         assert_eq!(why[2], "other (2993 times in 59 s)");
         assert_eq!(why[3..5], ["one", "other"]);
-        // The other nodes get the newest of them.
+        // The other nodes receive the newest of them.
         let told: Vec<u64> = history.behind(0, 3).iter().map(|(at, ..)| *at).collect();
         assert_eq!(told, [1, 5_986, 5_987]);
         assert!(history.knows(user) && !history.knows(UserId([2; 16])));

@@ -1,28 +1,29 @@
-//! Icons of what users start: those of files (PNG), those that are drawn here, and both as `.ico`.
+//! Icons of the desktop and of programs: PNG files, drawn icons, and both converted to `.ico`.
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use std::io::Write;
 
-/// The sides that an icon of a feed may have, pixels ([MS-TSWP] 2.2.2.1.6).
+/// Sides that an icon of a feed may have, pixels ([MS-TSWP] 2.2.2.1.6).
 pub const SIDES: [u32; 6] = [16, 32, 48, 64, 100, 256];
-/// The beginning of a PNG, and its first chunk (PNG, sections 5.2 and 11.2.2).
+/// Signature of a PNG, and the beginning of its first chunk (PNG, sections 5.2 and 11.2.2).
 const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
-/// The head of an `.ico` with one picture.
+/// Length of the header of an `.ico` with one image, in bytes.
 const ICO_HEAD_BYTES: u32 = 22;
-/// Samples of each pixel, in each direction.
+/// Samples per pixel in each direction.
 const SAMPLES: u32 = 4;
 
-/// What an icon shows.
+/// Motif of a drawn icon.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Drawn {
     /// A full desktop: a screen on its foot.
     Desktop,
-    /// A program: a window with its bar.
+    /// A program: a window with its title bar.
     App,
 }
 
-/// The side of a square PNG that a feed can have, pixels. None: it is none.
+/// Returns the side of a square PNG that a feed may contain, in pixels. Returns None for any other
+/// data.
 pub fn side_of(png: &[u8]) -> Option<u32> {
     let rest = png.strip_prefix(MAGIC)?;
     let (width, rest) = rest.split_first_chunk()?;
@@ -31,9 +32,9 @@ pub fn side_of(png: &[u8]) -> Option<u32> {
     (side == u32::from_be_bytes(*height) && SIDES.contains(&side)).then_some(side)
 }
 
-/// A PNG as an `.ico`, which may have one in it.
+/// Wraps a PNG in an `.ico`, which may contain PNG.
 pub fn ico(png: &[u8]) -> Vec<u8> {
-    // 0 stands for 256.
+    // In an `.ico`, 0 means 256.
     let side = side_of(png)
         .and_then(|side| u8::try_from(side).ok())
         .unwrap_or_default();
@@ -49,14 +50,14 @@ pub fn ico(png: &[u8]) -> Vec<u8> {
 pub fn draw(what: Drawn, side: u32) -> Vec<u8> {
     let mut lines = Vec::new();
     for y in 0..side {
-        // No filter.
+        // PNG filter type 0: no filter.
         lines.push(0);
         for x in 0..side {
             lines.extend_from_slice(&pixel(what, side, (x, y)));
         }
     }
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    // It writes into memory.
+    // Writing to memory cannot fail.
     let _ = encoder.write_all(&lines);
     let data = encoder.finish().unwrap_or_default();
     let mut png = MAGIC.get(..8).unwrap_or_default().to_vec();
@@ -79,7 +80,7 @@ fn chunk(png: &mut Vec<u8>, kind: &[u8], data: &[u8]) {
     png.extend_from_slice(&crc.sum().to_be_bytes());
 }
 
-/// The colour of a pixel: the mean of its samples.
+/// Returns the colour of a pixel: the mean of its samples.
 fn pixel(what: Drawn, side: u32, (x, y): (u32, u32)) -> [u8; 4] {
     let mut sum = [0_u32; 4];
     for step in 0..SAMPLES * SAMPLES {
@@ -107,7 +108,7 @@ fn pixel(what: Drawn, side: u32, (x, y): (u32, u32)) -> [u8; 4] {
     ]
 }
 
-/// The colour at a point of a square of 32; None: nothing is there.
+/// Returns the colour at a point of a square of 32; None where the icon is transparent.
 fn colour(what: Drawn, (x, y): (f64, f64)) -> Option<[u8; 3]> {
     const BLUE: [u8; 3] = [0x2f, 0x6f, 0xbf];
     const LIGHT: [u8; 3] = [0xe8, 0xf0, 0xfa];

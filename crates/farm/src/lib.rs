@@ -1,24 +1,26 @@
-//! Remote desktops: session hosts behind one name. A client with a token is routed to the host of its
-//! session, without a look into its bytes; one without a token says who it is, and is redirected to
-//! this address with a token.
+//! Remote desktops: session hosts behind one name. A client with a token is routed to the host of
+//! its session, and its data are not inspected. A client without a token sends its user name, and
+//! is redirected to this address with a token.
 //!
-//! - [`config`] is what the files say, [`keyword`] how they say it.
+//! - [`config`] is the configuration, and [`keyword`] parses it.
 //! - `certificate` reads the certificate of an address.
-//! - [`user`] is who a session is of, [`collection`] on which hosts it may be, [`token`] what a client brings to be routed.
-//! - [`agent`] is what a program on a host says of it, and such a program for xrdp.
+//! - [`user`] identifies the user of a session, [`collection`] the hosts on which it may be. A
+//!   [`token`] routes a client.
+//! - [`agent`] reads the reports of programs on hosts, and contains such a program for xrdp.
 //! - [`directory`] decides which host a user gets. It does no I/O and has no clock.
-//! - [`agreement`] is what the directories of several nodes agree on, also a value.
-//! - [`history`] is what was decided, and why.
+//! - [`agreement`] keeps the directories of several nodes consistent. It does no I/O, either.
+//! - [`history`] stores the recent decisions and their reasons.
 //! - [`site`] is one farm while it runs, and [`server`] its connections.
-//! - [`link`] carries what the directories say between the nodes of a cluster.
-//! - `gateway` brings RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
-//! - [`portal`] is what users see in a browser: what they may start, as signed `.rdp` files; [`signature`]
-//!   signs them, and [`icon`] draws.
-//! - [`guests`] is what portals ask of the part with the guests, whose displays they open.
-//! - [`message`] is what operators order, and [`role`] joins all of it.
+//! - [`link`] carries the messages of the directories between the nodes of a cluster.
+//! - `gateway` carries RDP through HTTPS, with a password or a [`cookie`]; [`web`] listens for it.
+//! - [`portal`] has the pages for browsers: what users may start, as signed `.rdp` files;
+//!   [`signature`] signs them, and [`icon`] draws.
+//! - [`guests`] sends the requests of portals to the part that runs the guests, whose displays they
+//!   open.
+//! - [`message`] has the orders of operators, and [`role`] joins all of it.
 //!
-//! A token routes, and never authorises: who may have a session is up to the host, which authenticates
-//! the client itself. Passwords that clients send are skipped, never kept.
+//! A token routes, and never authorises: the host authenticates the client itself, and decides who
+//! may have a session. Passwords that clients send are skipped, never stored.
 
 pub mod agent;
 pub mod agreement;

@@ -1,4 +1,5 @@
-//! Messages to the role, beyond those for every role. The supervisor forwards them as bytes.
+//! Messages to the farm role, in addition to those for every role. The supervisor forwards them as
+//! bytes.
 
 use crate::history::Step;
 use crate::keyword::NAME;
@@ -6,63 +7,64 @@ use part::role::PartMessage;
 use part::role::bounded::Text;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a name in an order: that of a user, or of a farm and a host.
+/// Limit of a name in an order, in bytes: that of a user, or of a farm and a host.
 const NAME_BYTES_MAX: usize = 512;
 
-/// An order or a question of an operator.
+/// An order or a query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// The users of all farms. The answer is [`Sessions`].
+    /// Lists the users of all farms. The response is [`Sessions`].
     Sessions {},
-    /// A host gets nobody new, or takes users again. The answer is [`Answer`].
+    /// Drains a host, or lets it accept users again. The response is [`Answer`].
     Drain {
-        /// The host: its name, or `farm/name`.
+        /// Name of the host, or `farm/name`.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         host: String,
-        /// Whether it is drained.
+        /// True to drain the host.
         is_drained: bool,
     },
-    /// The connections of a user end, at all nodes; the session stays. The answer is [`Answer`].
+    /// Closes the connections of a user at all nodes; the session stays. The response is
+    /// [`Answer`].
     Disconnect {
-        /// The user, in any form of the name.
+        /// User, in any form of the name.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         user: String,
-        /// Only those to this host; empty: all of them.
+        /// Host to which the connections lead; empty: all hosts.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         host: String,
     },
-    /// What a user got, and would get now. The answer is [`Asked`].
+    /// Explains what a user got, and would get now. The response is [`Asked`].
     Why {
-        /// The user, in any form of the name.
+        /// User, in any form of the name.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         user: String,
     },
 }
 
 impl Message {
-    /// Encodes it for forwarding.
+    /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
     }
 }
 
-/// The answer to an order.
+/// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Answer {
-    /// It was done.
+    /// True if the order was executed.
     pub good: bool,
-    /// What was done, or why not.
+    /// Result of the order, or the error.
     pub words: String,
 }
 
-/// The users of all farms.
+/// Users of all farms.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Sessions {
-    /// The users, those with connections first.
+    /// Users, those with connections first.
     pub sessions: Vec<Session>,
-    /// How many more there are than these.
+    /// Number of further users.
     pub more: u64,
 }
 
@@ -70,33 +72,35 @@ pub struct Sessions {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Session {
-    /// The farm.
+    /// Name of the farm.
     pub farm: String,
-    /// The user; empty: only a token of the user was seen.
+    /// Name of the user; empty if only a token of the user was seen.
     pub user: String,
-    /// The host.
+    /// Name of the host.
     pub host: String,
     /// `connected`, `disconnected`, `pending` or `no session seen`.
     pub state: String,
-    /// Where the clients are whose connections this node carries.
+    /// Client addresses of the connections that this node carries.
     pub from: Vec<String>,
-    /// The nodes that carry connections of the user; empty on a node alone.
+    /// Nodes that carry connections of the user; empty on a node alone.
     pub nodes: Vec<String>,
-    /// For how long the user has this host, milliseconds.
+    /// Time since the user got this host, milliseconds.
     pub since_ms: u64,
-    /// How long the user keeps it without a connection, milliseconds; None: there is one.
+    /// Time for which the user keeps the host without a connection, milliseconds; None while there
+    /// is one.
     pub left_ms: Option<u64>,
-    /// The collections in which the user came to it, by their hosts; empty: the farm has one only.
+    /// Collections in which the user got the host, by their hosts; empty if the farm has only one.
     pub collections: Vec<String>,
-    /// How the agent of the host reports the session, `active` or `disconnected`; empty: it does not.
+    /// State of the session according to the host's agent, `active` or `disconnected`; empty if the
+    /// agent does not report it.
     pub agent: String,
 }
 
-/// What a user got, in each farm that knows something.
+/// Response to [`Message::Why`]: one entry for each farm that knows the user.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Asked {
-    /// By farm.
+    /// Entries by farm.
     pub farms: Vec<AskedFarm>,
 }
 
@@ -104,28 +108,28 @@ pub struct Asked {
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct AskedFarm {
-    /// The farm.
+    /// Name of the farm.
     pub farm: String,
-    /// The user, as the farm knows the name.
+    /// Name of the user as the farm knows it.
     pub user: String,
-    /// What a logon without a token would get now.
+    /// Host that a logon without a token would get now, or why there is none.
     pub next: String,
-    /// What each program would get now, where some are not on all hosts.
+    /// Hosts that programs would get now; only if some programs are not on all hosts.
     pub collections: Vec<AskedCollection>,
-    /// What the agent of the user's host says of the session; empty: nothing.
+    /// Report of the host's agent about the user's session; empty if there is none.
     pub agent: String,
-    /// What the user did, the newest last.
+    /// Steps of the user, the newest last.
     pub steps: Vec<Step>,
 }
 
-/// What a user would get of a collection.
+/// Host that a user would get in a collection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct AskedCollection {
-    /// Its hosts; empty: all of the farm.
+    /// Hosts of the collection; empty: all hosts of the farm.
     pub hosts: Vec<String>,
-    /// What users start there, by title.
+    /// Titles of the programs that users start there.
     pub starts: Vec<String>,
-    /// What a logon would get now.
+    /// Host that a logon would get now, or why there is none.
     pub next: String,
 }

@@ -1,4 +1,5 @@
-//! The role: a [`Server`] for each farm, what operators order, and the report.
+//! The farm role: runs a [`Server`] for each farm, executes orders of operators, and builds the
+//! report.
 
 use crate::config::{Bind, Farm, Farms};
 use crate::directory::Origin;
@@ -30,27 +31,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::Trusted;
 
-/// Bytes of the key that the role makes.
+/// Length of the generated token key, in bytes.
 const KEY_BYTES: usize = 32;
-/// How often what has changed is kept for the next role.
+/// Interval at which changed state is saved for the next role.
 const KEEP: Duration = Duration::from_secs(1);
-/// Farms that are in no configuration now, of which it is kept who has signed out.
+/// Limit of farms that have left the configuration and whose sign-outs are still remembered.
 const GONE_MAX: usize = 64;
-/// Bytes of sessions in one answer: it has to fit into a packet.
+/// Limit of the sessions in one response, in bytes: the response has to fit into one packet.
 const SHOWN_BYTES: usize = 40_000;
 
-/// Gives up every right, once all addresses are open, and before there is a second thread; but a group may
-/// stay, that of a socket which checks passwords.
+/// Drops all privileges, once all addresses are open and before a second thread starts. The process
+/// may keep one group: that of the socket which checks passwords.
 pub type Confine = fn(Option<u32>) -> Result<(), String>;
 
-/// What the role needs of the program.
+/// Functions and channels that the program provides to the role.
 #[derive(Clone, Copy)]
 pub struct Program {
-    /// Gives up every right.
+    /// Drops all privileges.
     pub confine: Confine,
     /// Verifies a password of a userlist.
     pub verify: Verify,
-    /// The part with the guests.
+    /// Connection to the part that runs the guests.
     pub guests: Source,
 }
 
@@ -58,39 +59,40 @@ pub struct Program {
 pub struct Role {
     verify: Verify,
     farms: BTreeMap<String, Running>,
-    /// The key of farms whose section names none.
+    /// Token key of farms whose section configures none.
     key: Vec<u8>,
     kept: Vec<u8>,
-    /// Who has signed in at each portal, as it was kept.
+    /// Saved sign-ins of each portal.
     portals: BTreeMap<String, session::Kept>,
     due: Instant,
-    /// The link to the other nodes; None: there are none.
+    /// Link to the other nodes; None on a node without others.
     link: Option<Link>,
-    /// What portals ask of the part with the guests.
+    /// Sends the requests of portals to the part that runs the guests.
     asker: Asker,
-    /// Of farms that are in no configuration now: when one comes back, what has ended stays so.
+    /// Saved sign-ins of farms that have left the configuration. A farm that returns must not
+    /// revive sessions that have ended.
     gone: BTreeMap<String, session::Kept>,
-    /// Why addresses of a farm are closed that a change could not open, until all are open.
+    /// Errors, by farm, of addresses that could not be opened. An entry stays until all addresses
+    /// of the farm are open.
     closed: BTreeMap<String, String>,
     membership: Membership,
 }
 
-/// One farm.
 struct Running {
     site: Arc<Site>,
     server: Server,
-    /// None: it has no address for HTTPS.
+    /// None: the farm has no address for HTTPS.
     web: Option<web::Server>,
     portal: Arc<Portal>,
 }
 
-/// The open addresses of a farm: for RDP, and for HTTPS.
+/// Listening addresses of a farm: for RDP and for HTTPS.
 struct Doors {
     rdp: Vec<Arc<Door>>,
     web: Vec<Arc<Door>>,
 }
 
-/// Farms with their open addresses.
+/// Farms with their listening addresses.
 type Opened = Vec<(String, Farm, Doors)>;
 
 impl Doors {
@@ -99,7 +101,7 @@ impl Doors {
     }
 }
 
-/// What the role after this one gets.
+/// State that is saved for the next role.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
 struct State {
@@ -109,7 +111,8 @@ struct State {
     portals: BTreeMap<String, session::Kept>,
 }
 
-/// What the role before has kept.
+/// Decodes the state of the previous role. An unreadable state is reported and replaced by an empty
+/// one.
 fn read_state(kept: Option<&[u8]>) -> State {
     let state = kept.map(codec::decode::<State>).transpose();
     state.ok().flatten().unwrap_or_else(|| {
@@ -124,11 +127,11 @@ fn read_state(kept: Option<&[u8]>) -> State {
 }
 
 impl Role {
-    /// Starts with a payload, and with what the role before has kept. An address that cannot be opened is tried again
-    /// from time to time, if there is another one.
+    /// Starts with a payload and the saved state of the previous role. An address that cannot be
+    /// opened is retried periodically, as long as another one is open.
     ///
     /// # Errors
-    /// Why it cannot serve, in words.
+    /// Returns why the role cannot serve, as a message.
     pub fn new(program: Program, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         let mut state = read_state(kept);
@@ -138,7 +141,8 @@ impl Role {
                 .map_err(|_| "the system has no random numbers".to_owned())?;
         }
         let (opened, closed) = open_all(farms.farms, &[]);
-        // The next role may begin where another program has an address by now: the others are served.
+        // Another program may have taken an address since the last role. The other addresses are
+        // served nevertheless.
         if let Some(words) = closed.values().next()
             && opened.iter().all(|(.., doors)| doors.is_empty())
         {
@@ -146,7 +150,7 @@ impl Role {
         }
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
         let asks = users.find(|users| users.asks_system());
-        // Files can be read until then.
+        // Loaded now because files can only be read before the confinement.
         let libraries = kind::libraries();
         (program.confine)(asks.and_then(|users| users.system.group()))?;
         let link = { farms.shared }.then(Link::start).transpose();
@@ -176,14 +180,14 @@ impl Role {
         Ok(role)
     }
 
-    /// The cluster says this of its nodes.
+    /// Passes the identities of the cluster's nodes to the link.
     pub fn trust(&self, trusted: Trusted) {
         if let Some(link) = &self.link {
             link.trust(trusted);
         }
     }
 
-    /// Has the link carry the farms that there are.
+    /// Sets the farms that the link carries.
     fn links(&self) {
         if let Some(link) = &self.link {
             let sites = self.farms.iter();
@@ -192,7 +196,7 @@ impl Role {
         }
     }
 
-    /// What a farm shares with other nodes.
+    /// Returns what connects a farm with the other nodes; None without a link.
     fn shared(&self) -> Result<Option<Shared>, String> {
         let Some(link) = &self.link else {
             return Ok(None);
@@ -232,15 +236,15 @@ impl Role {
         Ok(())
     }
 
-    /// Goes over to another payload. An address that cannot be opened is tried again from time to time; all
-    /// else of the payload holds at once.
+    /// Applies a new payload. An address that cannot be opened is retried periodically; the rest of
+    /// the payload takes effect at once.
     ///
     /// # Errors
-    /// Why it continues with the one that it has.
+    /// Returns why the role keeps its current payload.
     pub fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         self.membership.set_member(farms.shared);
-        // All addresses first: then nothing more can fail but a thread.
+        // All addresses are opened first: after that, only starting a thread can fail.
         let before = self.doors();
         let (opened, closed) = open_all(farms.farms, &before);
         self.close(closed);
@@ -271,7 +275,7 @@ impl Role {
         Ok(())
     }
 
-    /// What the control role reports about this machine as a member.
+    /// Applies the control role's news about this machine's cluster membership.
     pub fn member(&mut self, news: &MemberNews) {
         let now_ns = Moment::now().boottime_ms.saturating_mul(1_000_000);
         self.membership.hear(news, now_ns);
@@ -288,7 +292,7 @@ impl Role {
         self.farms.values().flat_map(Running::doors).collect()
     }
 
-    /// Notes which addresses are closed, and says so where that is news.
+    /// Replaces the list of closed addresses, and reports new errors.
     fn close(&mut self, why: BTreeMap<String, String>) {
         for (name, words) in &why {
             if self.closed.get(name) != Some(words) {
@@ -300,7 +304,7 @@ impl Role {
         self.closed = why;
     }
 
-    /// Tries again what could not be opened. All else stays as it is.
+    /// Retries the addresses that could not be opened. Everything else stays as it is.
     fn open_again(&mut self) {
         let before = self.doors();
         let mut why = self.closed.clone();
@@ -325,27 +329,28 @@ impl Role {
         self.close(why);
     }
 
-    /// When [`Role::turn`] has something to do.
+    /// Returns when [`Role::turn`] has to be called next.
     pub fn due(&self) -> Instant {
         self.due
     }
 
-    /// Readable when [`Role::turn`] has something to do before that.
+    /// Returns a descriptor that becomes readable when [`Role::turn`] has to be called earlier.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.asker.wakes()
     }
 
-    /// Takes out what is asked of the part with the guests.
+    /// Takes the pending requests to the part that runs the guests.
     pub fn asks(&mut self) -> Vec<Question> {
         self.asker.asks()
     }
 
-    /// That part answers.
+    /// Handles a response of the part that runs the guests.
     pub fn answered(&mut self, answer: &Received) {
         self.asker.answered(answer);
     }
 
-    /// Takes in what portals ask, and keeps what has changed for the next role when that is due.
+    /// Handles the requests of portals, retries closed addresses, and saves changed state when that
+    /// is due.
     pub fn turn(&mut self) {
         self.asker.turn();
         let is_due = self.due <= Instant::now();
@@ -360,7 +365,7 @@ impl Role {
     fn keep(&mut self) {
         self.due = Instant::now() + KEEP;
         let changed = self.farms.values().map(|running| running.site.changed());
-        // Each of them is asked.
+        // No short circuit: every farm has to be queried.
         let has_changed = changed.fold(self.kept.is_empty(), |all, one| all | one);
         let portals = self.farms.iter();
         let portals = portals.map(|(name, running)| (name.clone(), running.portal.kept()));
@@ -385,12 +390,12 @@ impl Role {
         }
     }
 
-    /// What the next role gets.
+    /// Returns the state for the next role.
     pub fn kept(&self) -> Vec<u8> {
         self.kept.clone()
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub fn stop(&mut self) {
         self.keep();
         if let Some(link) = self.link.take() {
@@ -430,7 +435,7 @@ impl Role {
         }
     }
 
-    /// Does what an operator orders, and returns the answer, encoded.
+    /// Executes an operator's order, and returns the encoded response.
     pub fn order(&mut self, message: &Message) -> Vec<u8> {
         match message {
             Message::Sessions {} => codec::encode(&self.sessions()),
@@ -451,7 +456,7 @@ impl Role {
         }
     }
 
-    /// The users, those with connections first: as many as one answer has room for.
+    /// Returns the users, those with connections first, as many as fit into one response.
     fn sessions(&self) -> Sessions {
         let me = self.link.as_ref().map(Link::me).unwrap_or_default();
         let mut all: Vec<_> = { self.farms.values() }
@@ -520,7 +525,7 @@ impl Role {
         })
     }
 
-    /// Ends the connections of a user in all farms, or only those to one host.
+    /// Closes the connections of a user in all farms, or only those to one host.
     fn disconnect(&self, name: &str, host: &str) -> Result<String, String> {
         let user = User::named(name).ok_or_else(|| format!("'{name}' is no name of a user"))?;
         let (farm, host) = host
@@ -569,7 +574,8 @@ impl Role {
         for mut asked in sites.filter_map(|site| site.why(user.as_ref()?)) {
             bytes += codec::encode(&asked).len();
             if bytes > SHOWN_BYTES {
-                // What it would get now is more than what it got.
+                // What the user would get now is more important than the history, so the history is
+                // dropped first.
                 asked.steps.clear();
             }
             farms.push(asked);
@@ -579,7 +585,7 @@ impl Role {
 }
 
 impl Running {
-    /// Listens at these addresses. Connections of others stay.
+    /// Listens at these addresses. Connections through other addresses stay open.
     fn listen(&mut self, doors: Doors) -> Result<(), String> {
         self.server.change(doors.rdp);
         match &self.web {
@@ -597,7 +603,7 @@ impl Running {
     }
 }
 
-/// Starts what listens for HTTPS, if there is an address for it.
+/// Starts the HTTPS server, if the farm has an address for it.
 fn web_server(
     site: &Arc<Site>,
     doors: Vec<Arc<Door>>,
@@ -610,7 +616,8 @@ fn web_server(
     server.map(Some).map_err(|error| language::reason(&error))
 }
 
-/// The addresses of all farms that can be opened, and by farm why others are not.
+/// Opens the addresses of all farms. Returns those that could be opened, and by farm the errors of
+/// the others.
 fn open_all(
     farms: impl IntoIterator<Item = (String, Farm)>,
     before: &[Arc<Door>],
@@ -626,8 +633,8 @@ fn open_all(
     (opened, why)
 }
 
-/// Opens the addresses of a farm, for RDP and for HTTPS; those that are open stay so. Returns also why others
-/// are not.
+/// Opens the addresses of a farm, for RDP and for HTTPS, and keeps those that are already open.
+/// Also returns the errors of the others.
 fn open([rdp, web]: [&[Bind]; 2], before: &[Arc<Door>]) -> (Doors, Vec<String>) {
     let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
         Some(door) if door.is_of(bind) => (Some(Arc::clone(door)), None),

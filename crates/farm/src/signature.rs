@@ -1,5 +1,5 @@
-//! Signatures of `.rdp` files: detached PKCS#7 (CMS, RFC 5652) without attributes, as `rdpsign.exe` makes
-//! them. Only what they need of DER is written here.
+//! Signatures of `.rdp` files: detached PKCS#7 (CMS, RFC 5652) without attributes, as `rdpsign.exe`
+//! creates them. The module encodes only the necessary subset of DER.
 
 use rustls::SignatureScheme;
 use rustls::pki_types::pem::PemObject;
@@ -24,7 +24,7 @@ const OID: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const CONTEXT_0: u8 = 0xa0;
-/// What a key signs with, the first of these that it can.
+/// Signature schemes, in order of preference: the first one that the key supports is used.
 const SCHEMES: [SignatureScheme; 3] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -34,13 +34,13 @@ const SCHEMES: [SignatureScheme; 3] = [
 /// A certificate with its issuers and its key.
 pub struct Signer {
     chain: Vec<CertificateDer<'static>>,
-    /// The issuer's name and the serial number of the first certificate, encoded.
+    /// Issuer's name and serial number of the first certificate, encoded.
     is_of: Vec<u8>,
     key: Arc<dyn SigningKey>,
     scheme: SignatureScheme,
 }
 
-/// One value of DER: its tag, its length, its content.
+/// Encodes one DER value: tag, length, content.
 fn value(tag: u8, content: &[&[u8]]) -> Vec<u8> {
     let content = content.concat();
     let mut bytes = vec![tag];
@@ -71,7 +71,7 @@ impl Signer {
     /// Reads a certificate with its issuers and its key, PEM.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// Returns what is wrong with the certificate, as a message.
     pub fn read(pem: &[u8]) -> Result<Signer, String> {
         crate::certificate::read(pem)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
@@ -99,7 +99,7 @@ impl Signer {
     /// Signs a content; returns the detached signature, DER.
     ///
     /// # Errors
-    /// The library's words.
+    /// Returns the error of the library.
     pub fn sign(&self, content: &[u8]) -> Result<Vec<u8>, String> {
         let signer = self.key.choose_scheme(&[self.scheme]);
         let signer = signer.ok_or("the key cannot sign")?;
@@ -143,7 +143,7 @@ mod tests {
     use lab::pki::{Authority, Leaf};
     use std::process::Command;
 
-    /// Whether OpenSSL finds a signature good.
+    /// Returns whether OpenSSL accepts a signature.
     fn verify(authority: &Authority, signature: &[u8], content: &[u8]) -> bool {
         let scratch = lab::Scratch::new().unwrap();
         let write = |name: &str, bytes: &[u8]| scratch.write(name, bytes).unwrap();

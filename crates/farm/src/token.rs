@@ -1,5 +1,5 @@
-//! Routing tokens: what a client repeats in the clear before TLS, so that it comes to the host of its
-//! session. A token is signed, so that nobody chooses a host; it authorises nothing.
+//! Routing tokens: a client repeats its token in the clear before TLS, and is routed to the host of
+//! its session. A token is signed, so that no client can choose a host. A token authorises nothing.
 
 use crate::collection::{self, CollectionId};
 use crate::user::{ID_BYTES, UserId};
@@ -8,28 +8,29 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// What is before a token: the cookie by which clients bring routing tokens.
+/// Prefix of a token: the cookie in which clients send routing tokens.
 const PREFIX: &[u8] = b"Cookie: msts=";
-/// The end of a token in a redirection. With it the number of bytes is even, as mstsc wants it.
+/// End of a token in a redirection. With it the length in bytes is even, as mstsc requires.
 const END: &[u8] = b"\r\n";
-/// The form of a token.
+/// Version of the token format.
 const VERSION: u8 = 2;
-/// Bytes of the digest of a farm's name, and of a host's.
+/// Length of the digest of a farm's or host's name, in bytes.
 const NAME_BYTES: usize = 8;
-/// Bytes of what is signed: the form, the expiry, the farm, the user, the collection, the host.
+/// Length of the signed data, in bytes: version, expiry, farm, user, collection, host.
 const SIGNED_BYTES: usize = 1 + 4 + NAME_BYTES + ID_BYTES + collection::ID_BYTES + NAME_BYTES;
-/// Bytes of HMAC-SHA256 that are kept (RFC 2104, section 5). With them the letters come to an even number.
+/// Length of the truncated HMAC-SHA256, in bytes (RFC 2104, section 5). With it the number of
+/// characters is even.
 const MAC_BYTES: usize = 17;
 const TOKEN_BYTES: usize = SIGNED_BYTES + MAC_BYTES;
-/// Letters of a token behind its prefix.
+/// Length of a token after its prefix, in characters.
 const LETTERS: usize = TOKEN_BYTES.div_ceil(3) * 4 - (3 - TOKEN_BYTES % 3) % 3;
 
-/// The digest of a farm's or a host's name.
+/// Digest of a farm's or a host's name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct NameId([u8; NAME_BYTES]);
 
 impl NameId {
-    /// Of this name.
+    /// Returns the digest of a name.
     pub fn of(name: &str) -> NameId {
         let mut id = [0; NAME_BYTES];
         let hash = digest(&SHA256, name.as_bytes());
@@ -39,67 +40,68 @@ impl NameId {
         NameId(id)
     }
 
-    /// Its bytes.
+    /// Bytes of the digest.
     pub fn bytes(&self) -> &[u8; NAME_BYTES] {
         &self.0
     }
 }
 
-/// What stands in a token for no host.
+/// Value in a token that names no host.
 const NO_HOST: [u8; NAME_BYTES] = [0; NAME_BYTES];
 
-/// What a token says.
+/// Contents of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Claims {
-    /// The farm.
+    /// Digest of the farm's name.
     pub farm: NameId,
-    /// The user.
+    /// Identifier of the user.
     pub user: UserId,
-    /// The collection of hosts.
+    /// Collection of hosts.
     pub collection: CollectionId,
-    /// The host that the user had when the token was made; None: the directory decides, as for a logon.
+    /// Host of the user when the token was created; None: the directory decides, as for a logon.
     pub host: Option<NameId>,
-    /// When it expires, seconds since 1970.
+    /// Expiry time, seconds since 1970.
     pub expires_s: u32,
 }
 
-/// Why a token routes nobody.
+/// Reason why a token is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
-    /// It has another form: a token of another product.
+    /// The format is another one: a token of another product.
     #[error("the routing token is not of this program")]
     Foreign,
-    /// It is not signed with the key of this farm.
+    /// The token is not signed with the key of this farm.
     #[error("the routing token is not signed by this farm")]
     Forged,
-    /// It is of another farm with the same key.
+    /// The token is of another farm with the same key.
     #[error("the routing token is of another farm")]
     OtherFarm,
-    /// It has expired; it was for this collection.
+    /// The token has expired. It contains this collection.
     #[error("the routing token has expired")]
     Expired(CollectionId),
 }
 
-/// The key of a farm.
+/// Token key of a farm.
 pub struct Key(hmac::Key);
 
 impl Key {
-    /// A key of these bytes, at least 32 of them for its full strength.
+    /// Creates a key from these bytes; at least 32 are needed for the full strength.
     pub fn new(bytes: &[u8]) -> Key {
         Key(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// A key for another purpose, which does not show this one.
+    /// Derives a key for another purpose. It does not reveal this key.
     pub fn derived(&self, purpose: &[u8]) -> Key {
         Key::new(&self.sign(purpose))
     }
 
-    /// The signature of bytes, whole.
+    /// Signs bytes; returns the complete HMAC.
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         hmac::sign(&self.0, bytes).as_ref().to_vec()
     }
 
-    /// What two nodes compare to see whether they have one key. It says nothing of the key.
+    /// Returns a check value with which two nodes find out whether they have the same key. It does
+    /// not reveal the key.
     pub fn check(&self) -> [u8; 8] {
         let mac = hmac::sign(&self.0, b"evenkeel farm: one key on all nodes");
         let mut check = [0; 8];
@@ -108,7 +110,7 @@ impl Key {
         check
     }
 
-    /// Makes a token, with its end.
+    /// Creates a token, with its end.
     pub fn issue(&self, claims: &Claims) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);
         bytes.push(VERSION);
@@ -122,10 +124,10 @@ impl Key {
         [PREFIX, URL_SAFE_NO_PAD.encode(bytes).as_bytes(), END].concat()
     }
 
-    /// Reads a token without its end.
+    /// Parses a token without its end.
     ///
     /// # Errors
-    /// Why it routes nobody.
+    /// Returns why the token is refused.
     pub fn read(&self, token: &[u8], farm: NameId, now_s: u64) -> Result<Claims, Refused> {
         let text = token.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
         if text.len() != LETTERS {

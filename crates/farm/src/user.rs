@@ -1,4 +1,4 @@
-//! Who a session is of.
+//! Users of sessions.
 
 use access::user::List;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Bytes of an identity.
+/// Length of an identifier, in bytes.
 pub const ID_BYTES: usize = 16;
-/// Bytes of a name that are kept for display.
+/// Limit of a display name, in bytes.
 const SHOWN_BYTES_MAX: usize = 128;
-/// Letters of the cookie `mstshash` after which mstsc cuts a name.
+/// Length in characters to which mstsc truncates a name in the cookie `mstshash`.
 pub const HINT_LETTERS: usize = 9;
 
-/// A user without the name: the beginning of the SHA-256 of it. It has the same length for every name,
-/// and a token with it shows no name to the network.
+/// Identifier of a user: the beginning of the SHA-256 of the name. The length is the same for every
+/// name, and a token with it does not reveal the name to the network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(#[serde(with = "serde_bytes")] pub [u8; ID_BYTES]);
 
@@ -25,25 +25,26 @@ impl fmt::Debug for UserId {
     }
 }
 
-/// A user, whatever form the client gives the name: `Anna`, `EXAMPLE\anna` and `anna@example.org` are
-/// one. Two people of this name in two domains always share a host, which does no harm; one person with
-/// two sessions would.
+/// A user, independent of the form of the name: `Anna`, `EXAMPLE\anna` and `anna@example.org` are
+/// one user. Two people with the same name in two domains always share a host, which does no harm.
+/// One person with two sessions would.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct User {
-    /// The identity.
+    /// Identifier of the user.
     pub id: UserId,
-    /// The name for display: in lower case, without its domain, cut to 128 bytes.
+    /// Display name: in lower case, without its domain, truncated to 128 bytes.
     pub name: String,
 }
 
 impl User {
-    /// The user of a name. None: the name is empty.
+    /// Returns the user with a name, or None for an empty name.
     pub fn named(name: &str) -> Option<User> {
         plain(name).map(|account| User::of(&account))
     }
 
-    /// The user of a logon. Clients that name nobody, which ask at the host, are known by their
-    /// machine, or else by their address: so at least each machine always has the same host.
+    /// Returns the user of a logon. A client that names no user, because its user logs on at the
+    /// host, is identified by its machine or its address. So each machine at least always gets the
+    /// same host.
     pub fn of_logon(logon: &Logon, from: IpAddr) -> User {
         let by_machine = || {
             let machine = logon.client_name.trim().to_lowercase();
@@ -55,7 +56,7 @@ impl User {
         User::named(&logon.user).unwrap_or_else(by_machine)
     }
 
-    /// Somebody of whom only the address is known.
+    /// Returns the user for a client of which only the address is known.
     pub fn of_address(from: IpAddr) -> User {
         User::of(&format!("address/{from}"))
     }
@@ -79,7 +80,7 @@ impl User {
     }
 }
 
-/// A name in lower case, without its domain: what all forms of it have alike. None: it is empty.
+/// Normalizes a name: in lower case and without its domain. Returns None if the result is empty.
 fn plain(name: &str) -> Option<String> {
     let name = name.rsplit('\\').next().unwrap_or_default().trim();
     let account = name.split('@').next().unwrap_or_default();
@@ -87,8 +88,7 @@ fn plain(name: &str) -> Option<String> {
     (!account.is_empty()).then(|| account.to_lowercase())
 }
 
-/// The account of somebody who types this name: the one that has it letter by letter, or else the one that is
-/// the same user.
+/// Returns the account for a typed name: an exact match, or else the account that is the same user.
 pub fn account_of<'u>(
     users: &'u [access::user::User],
     typed: &str,
@@ -103,8 +103,8 @@ pub fn account_of<'u>(
     })
 }
 
-/// The name by which a password is asked for, and tries are counted: those of one user together, also of a
-/// user who does not exist.
+/// Returns the name for verifying the password and counting attempts. All forms of one user's name
+/// share a count, even if the user does not exist.
 pub fn asked_name(users: &List, typed: &str) -> String {
     if users.directory.is_some() {
         return typed.to_owned();

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 /// The input of the role.
 pub struct Given {
-    /// The message.
+    /// Message with the version.
     pub take: Take,
     options: Options,
     parcel: Parcel<OwnedFd>,
@@ -72,7 +72,7 @@ enum BeginError {
     Confinement(#[from] confinement::ConfinementError),
 }
 
-/// Runs until the end.
+/// Runs until the process ends.
 pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCode {
     if given.options.background {
         entry::close_standard_streams();
@@ -133,7 +133,7 @@ fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Ch
     ExitCode::FAILURE
 }
 
-/// Where its lines go: keepalived's log under that name, else standard error.
+/// Returns the destination of the log: keepalived's log under that name, or else standard error.
 fn log(personality: Personality, options: &Options) -> role::Log {
     let mut log = unlimited_log(personality, options);
     let mut limiter = LogLimiter::default();

@@ -2,7 +2,7 @@
 //! supervisor, runs `address::role` on its one thread, and forwards messages between the
 //! two.
 //!
-//! It decides nothing about addresses. If the supervisor dies, the role continues to
+//! The process makes no decisions about addresses. If the supervisor dies, the role continues to
 //! serve, and another supervisor can adopt it ([`orders`]).
 
 mod begin;

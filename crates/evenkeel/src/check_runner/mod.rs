@@ -1,12 +1,11 @@
-//! The process that runs the programs of external checks, since the one that serves may
-//! start none. It is started with the rights of the start, gives them up (the root
-//! directory, the groups, the user, every capability), and from then on runs the programs
-//! that it was given first and no others, each as the leader of a process group of its
-//! own ([`address::role::runner`]). Files and system calls are not confined: programs
-//! would inherit that.
+//! Process that runs the programs of external checks, since the serving process may start none. It
+//! is started with the initial privileges and drops them (the root directory, the groups, the user,
+//! every capability). From then on it runs only the programs that it was given first, each as the
+//! leader of its own process group ([`address::role::runner`]). Files and system calls are not
+//! confined, because the programs would inherit that.
 //!
-//! Who asks is the proxy role, over a connection whose end is the end of this process and
-//! of every program that runs. What that role says is checked: it may be somebody else's.
+//! The proxy role sends the requests over a connection. When it closes, this process and all
+//! running programs end. Its messages are checked, since the role may be compromised.
 
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};
@@ -40,7 +39,7 @@ const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
 /// Why it does not begin, or why it ends.
 #[derive(Debug, thiserror::Error)]
 enum RunnerError {
-    /// What the supervisor says.
+    /// Error of the supervisor's channel.
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
     /// The root directory, the user.
@@ -49,10 +48,9 @@ enum RunnerError {
     /// The rest that it gives up.
     #[error(transparent)]
     Confinement(#[from] ConfinementError),
-    /// The system.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// What the role says.
+    /// Error in a message of the role.
     #[error("the proxy: {0}")]
     Request(DecodeError),
 }
@@ -99,7 +97,7 @@ fn give_up(run: &RunPrograms) -> Result<(), RunnerError> {
         current: Some(maximum.map_or(run.files_soft, |most| most.min(run.files_soft))),
         maximum,
     };
-    // Programs have more of it otherwise, which harms none.
+    // A failure only leaves the programs with a higher limit.
     let _ = setrlimit(Resource::Nofile, files);
     let root = run.rights.chroot.as_deref();
     let root = root.map(|path| Path::new(OsStr::from_bytes(path)));

@@ -1,6 +1,5 @@
-//! `evenkeel address`: who owns which virtual addresses, since when and why; and
-//! giving them to another machine. It asks the supervisor that runs, as `evenkeel
-//! reload` does.
+//! `evenkeel address`: the owners of virtual addresses, since when and why; and hand-overs to
+//! another machine. The command queries the running supervisor, as `evenkeel reload` does.
 
 use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{print, refuse, reload};
@@ -15,17 +14,17 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
 
-/// How often a hand-over is looked at until it has ended.
+/// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a lease of the cluster may take to find another holder.
+/// Timeout for another node to get a lease of the cluster.
 const LEASE_LIMIT: Duration = Duration::from_secs(15);
 
-/// Nobody took the addresses over: this machine keeps them.
+/// Exit code: no machine took the addresses, so this machine keeps them.
 const NOBODY_TOOK: u8 = 3;
 /// Exit code: the result of the hand-over is not known.
 const UNKNOWN: u8 = 4;
 
-/// Does what the words behind `address` ask.
+/// Executes the subcommands of `address`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let instance = match reload::selected(matches) {
         Ok(instance) => instance,
@@ -47,7 +46,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Prints the role's report in this form.
+/// Prints the role's report in the given form.
 fn show(instance: &Instance, form: impl Fn(&Report) -> String) -> ExitCode {
     match report(instance, PART) {
         Ok(report) => print(&form(&report)),
@@ -76,7 +75,7 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
     }
 }
 
-/// Why nothing is handed over.
+/// Returns why nothing is handed over.
 fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
     let Some(wanted) = wanted else {
         return "nothing to hand over: this machine does not own the addresses of any instance"
@@ -109,13 +108,13 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
 enum End {
     /// Another machine has the addresses.
     Taken(String),
-    /// This machine keeps them.
+    /// This machine keeps the addresses.
     Kept(String),
-    /// The role does not say.
+    /// The role reports no result.
     Unknown(String),
 }
 
-/// Waits until each of these instances has another owner, or this machine again.
+/// Waits until each of these instances has another owner, or this machine owns it again.
 fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>) -> ExitCode {
     let began = Moment::now();
     let mut open: Vec<&str> = names.collect();
@@ -145,7 +144,7 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
     ExitCode::from(worst)
 }
 
-/// Prints how it ended, and returns the exit code.
+/// Prints the result, and returns the exit code.
 fn tell(end: &End) -> u8 {
     match end {
         End::Taken(words) => {
@@ -163,7 +162,7 @@ fn tell(end: &End) -> u8 {
     }
 }
 
-/// Whether the hand-over of an instance has ended, and how.
+/// Returns the result of an instance's hand-over, if it has ended.
 fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     let Some(one) = report.find(VIRTUAL_IP, name) else {
         let words = format!("{name} is no longer configured");
@@ -172,14 +171,14 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     let lease = one.words(LEASE);
     let state = one.state.word.as_str();
     if state != "MASTER" {
-        // Only of a machine that is heard a priority is known.
+        // Only a machine that sends adverts has a known priority.
         let owner = one.words("with priority").and(one.words("owner"));
         return match (owner, state) {
             (Some(owner), "BACKUP") => Some(End::Taken(format!("{name}: {owner} took over"))),
-            // The new holder of a lease is heard in a moment.
+            // The new holder of the lease will send adverts in a moment.
             (None, "BACKUP") if waited < LEASE_LIMIT => None,
-            // Without its lease an address is at fault here, which hears nobody: the
-            // lease has gone to the machine that takes it over.
+            // Without its lease, an address is at fault here and receives no adverts: the lease has
+            // moved to the new owner.
             (_, "FAULT") if lease.as_deref() == Some(LEASE_MOVES) => {
                 Some(End::Taken(format!("{name}: {}", one.why)))
             }
@@ -204,9 +203,9 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     }
 }
 
-/// A time as our language writes it.
+/// Parses a time in the format of the configuration.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    /// The longest drain.
+    /// Limit of a drain, seconds.
     const SECONDS_MAX: u64 = 86_400;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

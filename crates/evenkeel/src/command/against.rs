@@ -11,12 +11,13 @@ use model::config::{Config, Mode};
 use part::voice::{counted, terminal_width};
 use serde_json::{Value, json};
 
-/// Lines that are shown of one difference.
+/// Limit of lines that are shown for one difference.
 const LINES_MAX: usize = 3;
-/// The family of keywords that are read and do nothing.
+/// Chapter of keywords that are accepted without effect.
 const WITHOUT_EFFECT: &str = "Accepted without effect";
 
-/// A difference, and the lines to which it applies; none: the files as a whole.
+/// A difference, with the lines to which it applies; without lines it applies to the files as a
+/// whole.
 struct Found<'f> {
     about: &'f str,
     key: &'f str,
@@ -24,14 +25,14 @@ struct Found<'f> {
     places: Vec<Span>,
 }
 
-/// What is different.
+/// Type of a difference.
 enum What<'f> {
     Difference(&'f Difference),
-    /// A keyword that does nothing here.
+    /// A keyword without effect.
     WithoutEffect(&'f Documented),
 }
 
-/// What applies to files that have no error, for people or as JSON.
+/// Returns the differences that apply to valid files, as text or JSON.
 pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
     let statements = statements(loaded, config);
     let told: Vec<(String, Option<Span>)> = { loaded.diagnostics.iter() }
@@ -69,7 +70,7 @@ pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
     }
 }
 
-/// Whether a line has the keyword of a row.
+/// Returns whether a line has the keyword of a row.
 fn is_of(row: &Documented, line: &Statement) -> bool {
     let words: Vec<&str> = row.name.split(' ').collect();
     match row.kind {
@@ -83,13 +84,13 @@ fn is_of(row: &Documented, line: &Statement) -> bool {
     }
 }
 
-/// The lines of the files, as the load has read them.
+/// Returns the lines of the files, as the load has read them.
 fn statements(loaded: &Loaded, config: &Config) -> Vec<Statement> {
     let ids = loaded.sources.files().map(|(id, _)| id);
     let ids = ids.take(config.files.len()).collect();
     let mut reader = Reader::new(ids, crate::identity::facts());
     let mut outline = parts::words().outline();
-    // The load has told what is wrong.
+    // The load has reported the errors already.
     let mut told = Diagnostics::default();
     let mut section = String::new();
     let mut all = Vec::new();
@@ -138,7 +139,7 @@ fn as_text(all: &[Found<'_>], sources: &SourceMap, files: &[String]) -> String {
     text
 }
 
-/// A line with its place; secrets are covered.
+/// Formats a line with its position; secrets are masked.
 fn shown(place: Span, sources: &SourceMap) -> String {
     let text = covered(sources.line_text(place), &parts::vocabulary());
     let text = String::from_utf8_lossy(&text);

@@ -1,4 +1,4 @@
-//! `evenkeel boot`: networks from which machines boot, their machines, and what each was answered.
+//! `evenkeel boot`: networks from which machines boot, the machines, and their requests.
 
 mod image;
 mod power;
@@ -18,9 +18,9 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
-/// Machines that `list` shows without `--all`.
+/// Limit of machines in `list` without `--all`.
 const LISTED: usize = 200;
-/// Columns of the names of numbers.
+/// Width of the counters' names.
 const NUMBERS_WIDTH: usize = 32;
 
 fn machine() -> Arg {
@@ -28,7 +28,7 @@ fn machine() -> Arg {
     Arg::new("MACHINE").required(true).help(help)
 }
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show machines that boot from the network, and order what they boot")
@@ -77,7 +77,7 @@ pub fn definition(command: Command) -> Command {
         ])
 }
 
-/// The commands that show something.
+/// Defines the commands that display something.
 fn shows() -> [Command; 4] {
     [
         Command::new("list")
@@ -116,7 +116,7 @@ fn shows() -> [Command; 4] {
     ]
 }
 
-/// Does what the words behind `boot` ask.
+/// Executes the subcommands of `boot`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
@@ -143,7 +143,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// The networks; of a single one its numbers, too.
+/// Returns the networks; for a single one also its counters.
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let mut text = sections(matches, PART, "NETWORK")?;
     let name = matches.get_one::<String>("NETWORK");
@@ -154,13 +154,13 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
     let numbers = { report.subjects.iter() }.filter(|one| one.name == *name);
     for (name, value) in numbers.flat_map(|one| &one.numbers) {
-        // Memory is written without errors.
+        // Writing to memory cannot fail.
         let _ = writeln!(text, "  {name:NUMBERS_WIDTH$}{value}");
     }
     Ok(text)
 }
 
-/// Asks the role.
+/// Sends a message to the role.
 fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfBoot) -> Result<T, String> {
     ask_part(instance, message.envelope())
 }
@@ -179,7 +179,7 @@ fn machines(matches: &ArgMatches) -> Result<Machines, String> {
     answer(&instance, &OfBoot::Machines {})
 }
 
-/// How long ago a moment was.
+/// Describes the time since a moment.
 fn ago(at: Moment) -> String {
     let now = Moment::now().boottime_ms;
     format!("{} ago", span(now.saturating_sub(at.boottime_ms)))
@@ -190,7 +190,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     if matches.get_flag("json") {
         return json(&all);
     }
-    // Those that asked last come first.
+    // The latest requests come first.
     all.machines
         .sort_by_key(|one| std::cmp::Reverse(one.last.as_ref().map(|step| step.at.boottime_ms)));
     let shown = match matches.get_flag("all") {
@@ -220,7 +220,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// A machine as a row of a table. `me`: this node.
+/// Formats a machine as a row of a table. `me` is this node.
 fn row(one: &Shown, me: &str) -> Subject {
     let name = Some(one.name.as_str()).filter(|name| !name.is_empty());
     let state = match (&one.last, name) {
@@ -249,7 +249,7 @@ fn row(one: &Shown, me: &str) -> Subject {
         .fact("last asked", last)
 }
 
-/// The node that did something, if it is another one than this.
+/// Returns the node of an action, if it is another one.
 fn by(node: &str, me: &str) -> String {
     match node.is_empty() || node == me {
         true => String::new(),
@@ -305,7 +305,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     }
     let mut text = format!("{}\n", asked.who);
     if !asked.address.is_empty() {
-        // Memory is written without errors.
+        // Writing to memory cannot fail.
         let _ = writeln!(text, "address: {}", asked.address);
     }
     let _ = writeln!(text, "boots next: {}", asked.next);
@@ -321,7 +321,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
         } else {
             &step.answered
         };
-        // Memory is written without errors.
+        // Writing to memory cannot fail.
         let _ = writeln!(
             text,
             "{:>12}  {}{} -> {answered}",
@@ -343,7 +343,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     Ok(text)
 }
 
-/// How often a step was repeated.
+/// Describes how often a step was repeated.
 fn times(times: u32) -> String {
     match times {
         0 | 1 => String::new(),
@@ -384,7 +384,7 @@ fn enlist(matches: &ArgMatches) -> Result<String, String> {
             true => name,
             false => "NAME".to_owned(),
         };
-        // Memory is written without errors.
+        // Writing to memory cannot fail.
         let _ = writeln!(text, "# in boot {}: {}", one.network, facts.join(", "));
         let _ = writeln!(
             text,

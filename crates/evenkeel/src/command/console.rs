@@ -1,4 +1,4 @@
-//! `evenkeel console`: ways into the web console.
+//! `evenkeel console`: credentials for the web console.
 
 mod credentials;
 
@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 use console::message::{AskLink, GivenLink};
 use std::process::ExitCode;
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Sign in to the web console; make second factors and tokens")
@@ -35,7 +35,7 @@ pub fn definition(command: Command) -> Command {
         .subcommand(credentials::of_token(Command::new("token")))
 }
 
-/// Does what the words behind `console` ask.
+/// Executes the subcommands of `console`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("link", matches)) => link(matches),

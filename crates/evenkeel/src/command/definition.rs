@@ -1,5 +1,5 @@
-//! The subcommands and their options, as clap takes them. Help, completions
-//! and the man page come from here.
+//! Subcommands and their options, in clap's format. Help, completions and the man page are
+//! generated from them.
 
 use clap::builder::{IntoResettable, PossibleValuesParser, StyledStr, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   evenkeel keyword 'timeout client'           explain a keyword
   evenkeel haproxy -c -f haproxy.cfg          use HAProxy's flags, without a link";
 
-/// The whole command line.
+/// Returns the complete command line.
 pub fn definition() -> Command {
     Command::new("evenkeel")
         .version(crate::identity::VERSION)
@@ -38,7 +38,7 @@ pub fn definition() -> Command {
         }))
 }
 
-/// A switch: `--NAME`.
+/// Defines a switch: `--NAME`.
 pub fn flag(name: &'static str, help: impl IntoResettable<StyledStr>) -> Arg {
     let flag = Arg::new(name).long(name);
     flag.action(ArgAction::SetTrue).help(help)
@@ -146,7 +146,7 @@ pub fn reload(command: Command) -> Command {
         )
 }
 
-/// The option that selects a supervisor by its files.
+/// Defines the option that selects a supervisor by its files.
 pub fn serving_files() -> Arg {
     path("FILE")
         .short('f')
@@ -155,7 +155,7 @@ pub fn serving_files() -> Arg {
         .help("Select the instance that serves these files (as on its command line)")
 }
 
-/// The option that selects a supervisor by its process id.
+/// Defines the option that selects a supervisor by its process ID.
 pub fn process_id() -> Arg {
     option("pid", "PID", "Select the instance with this process id").value_parser(pid)
 }
@@ -223,7 +223,7 @@ pub fn status(command: Command) -> Command {
     )
 }
 
-/// The options of a command that shows the state of parts.
+/// Adds the options of a command that shows the state of parts.
 pub fn status_options(command: Command) -> Command {
     command
         .arg(serving_files().num_args(1))

@@ -1,10 +1,10 @@
-//! Every command that a document or a message names is one that can be typed.
+//! Tests that every command in a document or message can be typed.
 
 use super::definition;
 use clap::error::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// These words are handed to another personality, or are of the process itself.
+/// Commands of another personality, or of the process itself.
 const NOT_OURS: [&str; 4] = ["haproxy", "keepalived", "internal", "help"];
 
 fn files(directory: &Path, ends: &str, found: &mut Vec<PathBuf>) {
@@ -18,7 +18,7 @@ fn files(directory: &Path, ends: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The commands in a text: between backquotes, and lines of documents that are one.
+/// Returns the commands in a text: between backquotes, and whole lines of documents.
 fn commands(text: &str, is_document: bool) -> Vec<String> {
     let between = |text: &str| -> Vec<String> {
         let parts = text.split('`').skip(1).step_by(2);
@@ -33,7 +33,7 @@ fn commands(text: &str, is_document: bool) -> Vec<String> {
             found.push(line.split(" #").next().unwrap_or(line).to_owned());
         }
     } else {
-        // Lines of comments, and of texts that go on, are one.
+        // Lines of comments and of wrapped text are joined.
         let lines = text.lines().map(str::trim);
         let lines = lines.map(|line| line.trim_start_matches(['/', '!']).trim_end_matches('\\'));
         found.extend(between(&lines.collect::<Vec<_>>().join(" ")));
@@ -47,7 +47,7 @@ fn commands(text: &str, is_document: bool) -> Vec<String> {
     found
 }
 
-/// The words of a command, as a shell takes them apart.
+/// Splits a command into words, as a shell does.
 fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (place, part) in command.split(['"', '\'']).enumerate() {
@@ -64,7 +64,7 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Whether it could be typed, with values in the place of names.
+/// Checks that a command can be typed, with values in place of names.
 fn can_be_typed(command: &str) -> Result<(), String> {
     let Err(error) = definition().try_get_matches_from(words(command)) else {
         return Ok(());
@@ -73,7 +73,7 @@ fn can_be_typed(command: &str) -> Result<(), String> {
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => {
             Err(error.to_string())
         }
-        // The name of a value stands for one.
+        // The placeholder stands for a value.
         _ => Ok(()),
     }
 }

@@ -17,7 +17,7 @@ fn host() -> Arg {
     Arg::new("HOST").required(true).help(help)
 }
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show remote desktops, drain session hosts and disconnect users")
@@ -72,7 +72,7 @@ pub fn definition(command: Command) -> Command {
         ])
 }
 
-/// Does what the words behind `farm` ask.
+/// Executes the subcommands of `farm`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => sections(matches, PART, "FARM"),
@@ -87,7 +87,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// Asks the role.
+/// Sends a message to the role.
 fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfFarm) -> Result<T, String> {
     ask_part(instance, message.envelope())
 }
@@ -121,13 +121,13 @@ fn sessions(matches: &ArgMatches) -> Result<String, String> {
     };
     let mut text = report.table("session", columns);
     if all.more > 0 {
-        // Memory is written without errors.
+        // Writing to memory cannot fail.
         let _ = writeln!(text, "and {} more", all.more);
     }
     Ok(text)
 }
 
-/// A user as a row of a table.
+/// Formats a user as a row of a table.
 fn row(one: &Session) -> Subject {
     let name = Some(one.user.as_str()).filter(|name| !name.is_empty());
     let grade = match one.state.as_str() {
@@ -204,7 +204,7 @@ fn why(matches: &ArgMatches) -> Result<String, String> {
     let now = Moment::now().boottime_ms;
     let mut text = String::new();
     for one in &asked.farms {
-        // Memory is written without errors.
+        // Writing to memory cannot fail.
         let _ = writeln!(text, "{} in farm {}", one.user, one.farm);
         let _ = writeln!(text, "a logon now: {}", one.next);
         for of_it in &one.collections {

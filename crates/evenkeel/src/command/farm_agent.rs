@@ -10,7 +10,7 @@ use farm::agent::show::Screens;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// The options.
+/// Defines the options.
 pub fn definition() -> Command {
     let allow = option(
         "allow",
@@ -40,7 +40,7 @@ fn bind() -> Arg {
 /// Runs the agent.
 ///
 /// # Errors
-/// It cannot listen.
+/// Fails if it cannot listen.
 pub fn main(matches: &ArgMatches) -> Result<String, String> {
     let port = matches.get_one("port").copied().unwrap_or(PORT);
     let ip = matches.get_one::<IpAddr>("bind").copied();

@@ -1,5 +1,5 @@
-//! `evenkeel fmt`: the layout of files, in place. A file is replaced as a
-//! whole, so that a failure in the middle leaves the old one.
+//! `evenkeel fmt`: formats files in place. A file is replaced atomically, so a failure keeps the
+//! old one.
 
 use super::{print, refuse};
 use crate::parts;
@@ -33,7 +33,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let begins = |word: &str, indented| outline.begins(word, indented);
         let formatted = language::format::format(&text, begins);
         if stdout {
-            // A reader that has gone is no error.
+            // A closed pipe is no error.
             let _ = io::stdout().write_all(&formatted);
         } else if formatted == text {
             continue;
@@ -51,7 +51,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     result
 }
 
-/// Replaces the content of a file as a whole; a link stays one, the mode stays.
+/// Replaces the content of a file atomically; links and the mode are kept.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let path = std::fs::canonicalize(path)?;
     let permissions = std::fs::metadata(&path)?.permissions();

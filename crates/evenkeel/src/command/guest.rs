@@ -1,5 +1,5 @@
-//! `evenkeel guest`: how guests are, and orders about them; `evenkeel node`: a node for maintenance.
-//! The role is asked and told through the running supervisor; a console is connected here.
+//! `evenkeel guest`: guests, and orders about them; `evenkeel node`: a node for maintenance.
+//! Messages go to the role through the running supervisor; a console is connected by the command.
 
 mod clone;
 mod console;
@@ -28,7 +28,7 @@ use part::role::{Message, PartMessage};
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
-/// Does what the words behind `guest` ask.
+/// Executes the subcommands of `guest`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     if let Some(code) = far::instead(matches) {
         return code;
@@ -54,7 +54,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-/// Does what the words behind `node` ask.
+/// Executes the subcommands of `node`.
 pub fn node_main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("drain", matches)) => order::drain(matches),
@@ -70,7 +70,7 @@ fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
     Ok((instance, report))
 }
 
-/// Prints a line for each guest, and for each node that takes none.
+/// Prints a line for each guest, and for each node that accepts none.
 fn list(matches: &ArgMatches) -> Result<String, String> {
     let (instance, mut report) = asked(matches)?;
     elsewhere::complete(&instance, &mut report, None);
@@ -80,7 +80,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(report.table(GUEST, &[ON, "disks"]) + &nodes_without(&report))
 }
 
-/// The nodes that take no guests, with what became of their fencing.
+/// Returns the nodes that accept no guests, with the result of their fencing.
 fn nodes_without(report: &Report) -> String {
     let nodes = report.of_kind(NODE).filter(|one| one.state.word != TAKES);
     let line = |one: &Subject| {
@@ -91,7 +91,7 @@ fn nodes_without(report: &Report) -> String {
     nodes.map(line).collect()
 }
 
-/// Prints all of one guest.
+/// Prints the details of a guest.
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let (instance, mut report) = asked(matches)?;
     let name = word(matches, "NAME");
@@ -107,7 +107,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(lines.collect::<String>() + &snapshot::lines(matches, &instance, &name))
 }
 
-/// Sends the guest role a message, and returns its answer.
+/// Sends a message to the guest role, and returns its response.
 fn tell_of(instance: &Instance, message: PartMessage) -> Result<Vec<u8>, String> {
     let message = Message::Part(Box::new(message));
     let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;

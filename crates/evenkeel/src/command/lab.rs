@@ -1,12 +1,12 @@
-//! `evenkeel lab clean`: takes away what a laboratory left that was killed together
-//! with its guard.
+//! `evenkeel lab clean`: removes what a lab left behind that was killed together with its guard
+//! process.
 
 use super::{print, refuse};
 use ::lab::Removed;
 use clap::ArgMatches;
 use std::process::ExitCode;
 
-/// Does what the words behind `lab` ask.
+/// Executes the subcommands of `lab`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand_name() {
         Some("clean") => clean(),

@@ -11,7 +11,7 @@ use part::voice::terminal_width;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-/// `evenkeel explain`
+/// Runs `evenkeel explain`.
 pub fn explain(matches: &ArgMatches) -> ExitCode {
     if matches.get_flag("list") {
         let lines: String = codes()
@@ -31,7 +31,7 @@ pub fn explain(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// `evenkeel keyword`
+/// Runs `evenkeel keyword`.
 pub fn keyword(matches: &ArgMatches) -> ExitCode {
     let mut documented = parts::documented();
     documented.extend(parts::DIRECTIVES);
@@ -95,7 +95,7 @@ const WIDTH: usize = 96;
 /// Words of a line that can be the name of a keyword.
 const NAME_WORDS_MAX: usize = 4;
 
-/// What the manual says of a line of a section: of its longest keyword.
+/// Returns the manual's text about a line of a section, by its longest keyword.
 pub fn of_line(section: &str, line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().take(NAME_WORDS_MAX).collect();
     let documented = parts::documented();
@@ -110,7 +110,7 @@ pub fn of_line(section: &str, line: &str) -> Option<String> {
     })
 }
 
-/// What a code of a diagnostic means.
+/// Returns the meaning of a diagnostic's code.
 pub fn of_code(code: &str) -> Option<String> {
     let all = codes();
     let mut all = all.iter();

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// Title of the HTML manual.
 const TITLE: &str = "The configuration language of Evenkeel";
 
-/// `evenkeel manual`
+/// Runs `evenkeel manual`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let rows: Vec<Documented> = parts::documented();
     let codes = parts::codes();
@@ -54,7 +54,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     about(&material, &topic, width)
 }
 
-/// The names of the chapters, as an argument has them; they live as long as the command.
+/// Returns the names of the chapters for the command line; they live as long as the command.
 pub fn chapters() -> Vec<&'static str> {
     let rows = parts::documented();
     let material = Material {
@@ -68,7 +68,7 @@ pub fn chapters() -> Vec<&'static str> {
     slugs.map(|slug| &*slug.leak()).collect()
 }
 
-/// A chapter of that name, or what is found.
+/// Returns a chapter with that name, or else search results.
 fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     let chapters = material.chapters();
     let name = manual::slug(&topic.join(" "));
@@ -96,8 +96,7 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     }
 }
 
-/// Renders search results: a line for each keyword with its chapter and the beginning of
-/// its text.
+/// Formats search results: a line for each keyword with its chapter and the beginning of its text.
 fn findings(found: &manual::SearchResult, width: usize) -> String {
     let mut text = String::new();
     match &found.corrected {

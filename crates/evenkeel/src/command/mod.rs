@@ -1,5 +1,5 @@
-//! The personality under our own name: subcommands, their help, and what the
-//! help is made of (completions, the man page).
+//! The personality under our own name: subcommands, their help, and what is generated from it
+//! (completions, the man page).
 
 mod address;
 mod against;
@@ -49,7 +49,7 @@ use std::process::ExitCode;
 
 pub use definition::{definition, status_options};
 
-/// Commands to a running program, and about it.
+/// Commands for a running program.
 static RUNNING: [Subcommand; 6] = [
     Subcommand::new("run", definition::run, |matches| {
         let sockets = matches.get_many::<String>("master");
@@ -132,13 +132,13 @@ pub static OF_CONSOLE: [Subcommand; 1] = [Subcommand::new(
     console::main,
 )];
 
-/// Every subcommand, in the order of the help.
+/// Returns every subcommand, in the order of the help.
 fn all() -> impl Iterator<Item = &'static Subcommand> {
     let of_parts = features::all().iter().flat_map(|feature| feature.commands);
     RUNNING.iter().chain(of_parts).chain(&OTHERS)
 }
 
-/// Does what a command line (without the program's name) asks.
+/// Executes a command line, without the program's name.
 pub fn main(words: Vec<OsString>) -> ExitCode {
     let words = std::iter::once(OsString::from("evenkeel")).chain(words);
     let matches = match definition().try_get_matches_from(words) {
@@ -152,13 +152,13 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
     command.map_or(ExitCode::FAILURE, |command| (command.run)(matches))
 }
 
-/// Prints why a command line is refused, or the help that it asks for: that is an error of clap, too.
+/// Prints why a command line is refused, or the requested help, which is an error of clap, too.
 fn not_parsed(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// How our own commands load files.
+/// Returns the load options of our own commands.
 pub fn load_options() -> configuration::LoadOptions {
     configuration::LoadOptions {
         resolve_names: true,
@@ -168,7 +168,7 @@ pub fn load_options() -> configuration::LoadOptions {
     }
 }
 
-/// Prints what a command comes to, or why it failed.
+/// Prints the result of a command, or its error.
 fn end(done: Result<String, String>) -> ExitCode {
     match done {
         Ok(text) => print(&text),
@@ -176,7 +176,7 @@ fn end(done: Result<String, String>) -> ExitCode {
     }
 }
 
-/// What the role of a part would be given of these files; None: they have nothing for it.
+/// Returns the input of a part's role for these files; None if they have nothing for it.
 fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, String> {
     let mut files = configuration::files::read_some(from).map_err(|error| error.to_string())?;
     addresses::split(&mut files);
@@ -191,25 +191,25 @@ fn payload_of_files(from: &[PathBuf], part: &str) -> Result<Option<Vec<u8>>, Str
     Ok(of_part.map(|one| one.given.payload))
 }
 
-/// The files of a command line, behind `-f` or without it.
+/// Returns the files of a command line, with or without `-f`.
 fn files(matches: &ArgMatches) -> Vec<PathBuf> {
     let named = |name| matches.try_get_many::<PathBuf>(name).ok().flatten();
     let all = ["FILE", "FILES"].into_iter().filter_map(named);
     all.flatten().cloned().collect()
 }
 
-/// The word of an argument; empty without one.
+/// Returns the value of an argument; empty without one.
 fn word(matches: &ArgMatches, name: &str) -> String {
     matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
 
-/// The words of an argument that may be given several times.
+/// Returns the values of an argument that may be given several times.
 fn words<'m>(matches: &'m ArgMatches, name: &str) -> Vec<&'m str> {
     let words = matches.get_many::<String>(name).into_iter().flatten();
     words.map(String::as_str).collect()
 }
 
-/// Prints to standard output; a reader that has gone is no error.
+/// Prints to standard output; a closed pipe is no error.
 fn print(text: &str) -> ExitCode {
     let mut stdout = std::io::stdout();
     let printed = stdout
@@ -233,11 +233,11 @@ fn completions(matches: &ArgMatches) -> ExitCode {
     print(&volume::completion::with_volumes(*shell, &text))
 }
 
-/// The command with the names that its arguments may be, for completions alone:
-/// where it runs, an unknown one gets an answer of its own.
+/// Returns the command with the possible names of its arguments, for completions only. In normal
+/// use, an unknown name gets its own message.
 fn with_names(command: clap::Command) -> clap::Command {
     use clap::builder::PossibleValuesParser;
-    // Shells part words at spaces and have a meaning for most signs.
+    // Shells split words at spaces and interpret most punctuation.
     let plain = |name: &&str| {
         name.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
@@ -266,8 +266,7 @@ fn with_names(command: clap::Command) -> clap::Command {
         })
 }
 
-/// Subcommands are sections of this page and no pages of their own; where the
-/// rest is written comes last.
+/// Makes subcommands sections of this man page instead of separate pages. References come last.
 fn with_own_sections(page: &str) -> String {
     let mut text = String::new();
     for line in page.lines() {
@@ -291,7 +290,7 @@ The reference manual as searchable web pages; installed below another prefix if 
 data types, log formats, runtime commands, and diagnostic codes.
 ";
 
-/// The page of the command, and behind it those of the subcommands.
+/// Prints the man page of the command, followed by those of the subcommands.
 fn man() -> ExitCode {
     let mut text = Vec::new();
     let mut command = definition();

@@ -19,10 +19,10 @@ use proxy::route::NotThere;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Exit code where the request gets no server and no reply.
+/// Exit code if the request gets neither a server nor a response.
 const NOWHERE: u8 = 3;
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show where a request would go, rule by rule, and why")
@@ -88,7 +88,7 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// The options that say what the request has, and how it comes.
+/// Defines the options for the request's contents and its connection.
 fn connection() -> [Arg; 7] {
     [
         option(
@@ -127,7 +127,7 @@ fn connection() -> [Arg; 7] {
     ]
 }
 
-/// Shows it.
+/// Prints the result.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match answered(matches) {
         Ok((text, gets_something)) => {
@@ -145,11 +145,11 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Why there is no answer.
+/// Reason why there is no result.
 enum Refused {
-    /// In words.
+    /// A message.
     Words(String),
-    /// The files have errors: these.
+    /// The files have these errors.
     Files(String),
 }
 
@@ -183,7 +183,7 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
     Ok((text, report.gets_something()))
 }
 
-/// Loads files as the options say.
+/// Loads files with the options.
 fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, Refused> {
     let mut read = configuration::files::read_some(files).map_err(|error| error.to_string())?;
     addresses::split(&mut read);
@@ -197,7 +197,7 @@ fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, Refused> {
     Ok(process::load_files(read, None, options, None).proxy)
 }
 
-/// The configuration, or what is wrong with the files.
+/// Returns the configuration, or the errors of the files.
 fn config(
     config: Option<Config>,
     sources: &SourceMap,
@@ -206,18 +206,18 @@ fn config(
     config.ok_or_else(|| files_refused(sources, diagnostics))
 }
 
-/// What is wrong with the files.
+/// Formats the errors of the files.
 fn files_refused(sources: &SourceMap, diagnostics: &Diagnostics) -> Refused {
     let look = voice::look(&std::io::stderr(), false);
     Refused::Files(render::full(sources, diagnostics, &look))
 }
 
-/// Without FILE the first word is the request.
+/// Returns whether the first word is the request, because FILE is missing.
 fn is_without_file(matches: &ArgMatches) -> bool {
     !matches.contains_id("REQUEST")
 }
 
-/// Why there is none, with what would say which one is meant.
+/// Describes the error, with options that would resolve an ambiguity.
 fn in_words(error: NotFollowed) -> String {
     let further = match &error {
         NotFollowed::NotThere(NotThere::Nobody { .. } | NotThere::Several { .. }) => {
@@ -245,7 +245,7 @@ fn asked(matches: &ArgMatches) -> Result<Asked, String> {
     Ok(asked)
 }
 
-/// The address of an option.
+/// Returns the address in an option.
 fn end(matches: &ArgMatches, name: &str) -> Result<Option<End>, String> {
     let Some(text) = matches.get_one::<String>(name) else {
         return Ok(None);

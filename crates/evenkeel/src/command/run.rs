@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use supervisor::MasterSocket;
 use supervisor::{ClusterStart, directory};
 
-/// The source of the configuration.
+/// Source of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
     /// Files of the command line.
@@ -24,16 +24,15 @@ pub enum Wanted {
     Cluster(ClusterStart),
 }
 
-/// Why nothing can be served.
+/// Reason why nothing can be served.
 #[derive(Debug, thiserror::Error)]
 pub enum WantedError {
-    /// Neither files nor a cluster: where that was looked for.
+    /// Neither files nor a cluster; contains the searched path.
     #[error("nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
              ({} contains no cluster state); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
              TOKEN` joins one", .0.display())]
     Nothing(PathBuf),
-    /// The file that says of which cluster this machine is a member is missing, and its
-    /// copy is there.
+    /// The file with the cluster membership is missing, and its copy exists.
     #[error("{file} is missing, but its copy {copy} is there. If this machine is a member of a cluster, restore it: \
              `cp -p {copy} {file}`. If it was removed from the cluster, delete the copy",
             file = .0.display(), copy = durable::copy_of(.0).display())]
@@ -65,8 +64,7 @@ pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, Wante
     }))
 }
 
-/// Supervises a proxy that serves what is wanted, until the end.
-/// `-S` as HAProxy writes it opens the master's sockets.
+/// Supervises a proxy until the end. `-S` opens the master sockets, in HAProxy's format.
 pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
     let (paths, cluster) = match wanted {
         Wanted::Files(paths) => (paths.clone(), None),
@@ -85,7 +83,7 @@ pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
     let masters: Vec<MasterSocket> = { masters.into_iter().flatten() }
         .map(|master| master::socket(master, Form::Own))
         .collect();
-    // The one that is taken over from serves with them, too.
+    // A process that is being replaced serves with the same files, which is no conflict.
     if before == Before::default()
         && !supervisor::is_next_image()
         && let Some(pid) = already_running(&absolute)
@@ -107,7 +105,7 @@ pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
     })
 }
 
-/// From whom the command line takes over.
+/// Returns the previous processes that the command line names.
 pub fn before(matches: &ArgMatches) -> Before {
     let pids = |name| matches.get_many::<u32>(name).into_iter().flatten().copied();
     Before {
@@ -120,7 +118,7 @@ pub fn before(matches: &ArgMatches) -> Before {
     }
 }
 
-/// Paths by which other processes know the files, too.
+/// Makes paths absolute, so that other processes can use them.
 pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
     let one = |path: &PathBuf| {
         let real = std::fs::canonicalize(path);
@@ -130,10 +128,10 @@ pub fn absolute(paths: &[PathBuf]) -> Vec<PathBuf> {
     paths.iter().map(one).collect()
 }
 
-/// A supervisor of our own that serves with the same files in the same network:
-/// both would share the addresses, and each would get some of the connections.
+/// Returns the process ID of a supervisor with the same files in the same network. Both would share
+/// the addresses, and each would get some of the connections.
 fn already_running(paths: &[PathBuf]) -> Option<u32> {
-    // What is no file (a pipe) is never the same one.
+    // A pipe is never the same file.
     if !paths.iter().all(|path| directory::is_lasting(path)) {
         return None;
     }

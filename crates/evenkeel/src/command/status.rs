@@ -45,23 +45,23 @@ pub fn of_part(part: &str, matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Why nobody answered.
+/// Reason why there is no response.
 pub struct NoAnswer {
-    /// The message.
+    /// Text of the error.
     words: String,
     /// The version that is served has something of the part that was asked.
     missing: bool,
-    /// It has nothing of it.
+    /// The served version does not contain the part.
     nothing: bool,
 }
 
 impl NoAnswer {
-    /// Whether the version that is served has something of the part, and nobody says how it is.
+    /// Returns whether the served version contains the part, and its report is missing.
     pub fn is_missing(&self) -> bool {
         self.missing
     }
 
-    /// Whether the version that is served has nothing of the part.
+    /// Returns whether the served version does not contain the part.
     pub fn has_nothing(&self) -> bool {
         self.nothing
     }
@@ -121,7 +121,7 @@ fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
 /// The state of a part, as its role reports it.
 ///
 /// # Errors
-/// Why there is none.
+/// Returns why there is no report.
 pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
     report_within(instance, part, ANSWER_LIMIT)
 }
@@ -129,7 +129,7 @@ pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
 /// The same, within a limit.
 ///
 /// # Errors
-/// Why there is none.
+/// Returns why there is no report.
 pub fn report_within(
     instance: &Instance,
     part: &str,
@@ -148,7 +148,7 @@ pub fn report_within(
 /// Asks a supervisor, and waits for the answer; without a limit for as long as it takes.
 ///
 /// # Errors
-/// Why there is none.
+/// Returns why there is no report.
 pub fn ask(
     instance: &Instance,
     message: &Message,
@@ -247,7 +247,7 @@ mod tests {
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
     };
 
-    /// What is said of a supervisor that answers the first message with this, and hangs up.
+    /// Returns the message about a supervisor that sends this response and hangs up.
     fn said_of(reply: &'static [u8]) -> String {
         let scratch = Scratch::new().unwrap();
         let socket = scratch.path().join("1.sock");

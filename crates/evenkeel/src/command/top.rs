@@ -21,7 +21,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 use std::{io, thread};
 
-/// How long a key or a look is waited for at a time.
+/// Maximum wait for a key or for the result of a poll.
 const FRAME: Duration = Duration::from_millis(100);
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_millis(200);
@@ -33,7 +33,7 @@ const ENDS: [Signal; 4] = [
     Signal::SIGQUIT,
 ];
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show everything that runs here, live in the terminal")

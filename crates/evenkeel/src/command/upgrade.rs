@@ -95,7 +95,7 @@ fn refuse_keepalived(file: &files::NamedFile) -> ExitCode {
     }
 }
 
-/// Whether a diagnostic is about an old form.
+/// Returns whether a diagnostic is about an old form.
 fn is_old(diagnostic: &&Diagnostic) -> bool {
     let old = [codes::LEGACY.id, language::codes::OLD_QUOTE.id];
     old.contains(&diagnostic.code.id)

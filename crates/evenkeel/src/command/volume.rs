@@ -1,7 +1,6 @@
-//! `evenkeel volume`: how volumes are; creating one as its section says, and removing one;
-//! copying whole ones (`transfer`).
-//! The state is asked of the running supervisor; what is created and removed is looked at
-//! here, with the rights of the caller.
+//! `evenkeel volume`: shows volumes, creates one from its section, removes one, and copies whole
+//! ones (`transfer`). The state comes from the running supervisor. Creating and removing happens in
+//! the command, with the privileges of the caller.
 
 pub mod completion;
 pub mod copy;
@@ -36,11 +35,11 @@ use volume::keyword::NAME as PART;
 use volume::report::{BACKING, CLIENTS, COPIES, FILES, REPLICATION, SERVING, SIZE, VOLUME};
 use volume::role::{refusal_of_elsewhere, socket_path};
 
-/// How long a role may take to serve a volume that was created.
+/// Timeout until a role serves a new volume.
 const SERVED_LIMIT: Duration = Duration::from_secs(5);
 const USABLE_LOOK: Duration = Duration::from_millis(50);
 
-/// Does what the words behind `volume` ask.
+/// Executes the subcommands of `volume`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("list", matches)) => list(matches),
@@ -82,7 +81,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
     Ok(report.table(VOLUME, &["size", CLIENTS, BACKING]))
 }
 
-/// Prints all of one volume.
+/// Prints the details of a volume.
 fn show(matches: &ArgMatches) -> Result<String, String> {
     let (_, mut report) = asked(matches)?;
     let name = word(matches, "NAME");
@@ -95,7 +94,7 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
     Ok(numbers.collect::<String>() + &snapshot::lines(matches, &name))
 }
 
-/// Finds a volume with a copy of ours.
+/// Finds a volume with a local copy.
 fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
     let subject = there(report, name)?;
     match subject.words(REPLICATION).zip(subject.words(BACKING)) {
@@ -113,7 +112,7 @@ fn there<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
     })
 }
 
-/// What the section of a volume says: that of these files, or of the running instance.
+/// Returns the section of a volume, from these files or from the running instance.
 pub(in crate::command) fn section(
     matches: &ArgMatches,
     name: &str,
@@ -203,7 +202,7 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
     Ok(text + &instance.map(|_| connects(&name)).unwrap_or_default())
 }
 
-/// Waits until a volume that was created is served, and says where.
+/// Waits until a new volume is served, and returns its address.
 fn connects(name: &str) -> String {
     match served(name) {
         Ok(socket) => format!(
@@ -214,8 +213,8 @@ fn connects(name: &str) -> String {
     }
 }
 
-/// Waits until a role serves a volume that was created, and returns its socket: one that
-/// serves greets its clients.
+/// Waits until a role serves a new volume, and returns its socket: a serving role greets its
+/// clients.
 pub(in crate::command) fn served(name: &str) -> io::Result<PathBuf> {
     let runtime = directory::path();
     let socket = socket_path(&runtime, name);
@@ -238,7 +237,7 @@ pub(in crate::command) fn served(name: &str) -> io::Result<PathBuf> {
     Ok(socket)
 }
 
-/// Waits until clients can use a volume that was created: one of two copies has a socket before.
+/// Waits until clients can use a new volume: one with two copies has a socket earlier.
 pub(in crate::command) fn is_usable(matches: &ArgMatches, name: &str) -> bool {
     let until = Instant::now() + SERVED_LIMIT;
     loop {
@@ -254,7 +253,7 @@ pub(in crate::command) fn is_usable(matches: &ArgMatches, name: &str) -> bool {
     }
 }
 
-/// Makes a volume a block device of this host.
+/// Attaches a volume as a block device of this host.
 fn attach(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let address = transfer::address(matches, &name)?;
@@ -268,7 +267,7 @@ fn detach(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("volume {name} is not /dev/nbd{number} any more\n"))
 }
 
-/// Makes room for a volume that is to be larger, where its role cannot.
+/// Enlarges the backing storage of a volume that is to grow, if its role cannot.
 fn grow(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (spec, _) = section(matches, &name)?;
@@ -333,7 +332,7 @@ fn remove(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("removed {what}\n"))
 }
 
-/// Removes files of a volume that cannot be opened any more, so that it can be created again.
+/// Removes the files of a volume that cannot be opened any more, so that it can be created again.
 fn remove_leftover(
     name: &str,
     backing: &Backing,
@@ -357,7 +356,7 @@ fn remove_leftover(
     Ok(format!("removed what was left of volume {name}: {files}\n"))
 }
 
-/// The process of a running instance that has the volume in its configuration.
+/// Returns the process of a running instance that has the volume in its configuration.
 fn configured(name: &str, backing: &Backing) -> Option<u32> {
     let same = |one: &Subject| {
         let has = one.words(BACKING);

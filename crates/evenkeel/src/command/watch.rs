@@ -1,4 +1,4 @@
-//! `evenkeel watch`: requests as they end, line by line.
+//! `evenkeel watch`: prints requests when they end, one per line.
 
 use super::definition::{flag, option, process_id, serving_files};
 use super::{operate, refuse, reload, why};
@@ -10,17 +10,17 @@ use std::thread;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// Time between two looks.
+/// Poll interval.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// How long the proxy may take for an answer.
+/// Timeout for a response of the proxy.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Looks that may fail one after the other: a proxy that is restarted takes less.
+/// Limit of consecutive failed polls: a restart of the proxy takes less.
 const FAILURES_MAX: u32 = 20;
-/// Requests of one look.
+/// Limit of requests in one poll.
 const LOOK_MAX: &str = "10000";
-/// Requests that `--once` prints.
+/// Limit of requests that `--once` prints.
 const ONCE_MAX: &str = "100";
-/// The filters: options here, and words of `show requests`.
+/// Filters: options of this command, and words of `show requests`.
 const FILTERS: [(&str, &str, &str); 7] = [
     (
         "host",
@@ -51,7 +51,7 @@ const FILTERS: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     let command = command
         .about("Show requests as they end, line by line, filtered")
@@ -79,7 +79,7 @@ pub fn definition(command: Command) -> Command {
         .arg(why::format())
 }
 
-/// The filters as words of `show requests`.
+/// Returns the filters as words of `show requests`.
 fn filters(matches: &ArgMatches) -> String {
     let given = FILTERS.iter().filter_map(|(name, ..)| {
         let value = matches.get_one::<String>(name)?;
@@ -88,14 +88,14 @@ fn filters(matches: &ArgMatches) -> String {
     given.collect()
 }
 
-/// What came of one look.
+/// Result of a poll.
 #[derive(Debug, PartialEq, Eq)]
 struct Look {
-    /// Where the next one goes on.
+    /// Start of the next poll.
     since: String,
-    /// Requests that are not kept any more.
+    /// Number of requests that were dropped before the poll.
     missed: u64,
-    /// Oldest first.
+    /// Lines, oldest first.
     lines: Vec<String>,
 }
 
@@ -163,7 +163,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// How the command ends where it could not print; None: it could. A reader that has gone has enough.
+/// Returns the exit code if the output failed; None if it succeeded. A closed pipe is no failure.
 fn printed(shown: io::Result<()>) -> Option<ExitCode> {
     let error = shown.err()?;
     Some(match error.kind() {
@@ -175,7 +175,7 @@ fn printed(shown: io::Result<()>) -> Option<ExitCode> {
 fn show(look: &Look) -> io::Result<()> {
     if look.missed > 0 {
         let missed = look.missed;
-        // Nobody needs to read it.
+        // A closed output is no error here.
         let _ = writeln!(
             io::stderr(),
             "{missed} requests are missing: see `request-history`"

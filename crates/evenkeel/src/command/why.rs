@@ -1,4 +1,4 @@
-//! `evenkeel why`: what was decided for a request that has ended, and why.
+//! `evenkeel why`: explains the decisions about a completed request.
 
 use super::definition::{option, process_id, serving_files};
 use super::{operate, print, refuse, reload};
@@ -7,16 +7,15 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the proxy may take to look through what it keeps.
+/// Timeout for the proxy's search in its history.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The command.
 const NAME: &str = "why";
-/// The words that ask for help.
+/// Options that request help.
 const HELP: [&str; 2] = ["--help", "-h"];
-/// Bytes of a line that are sent.
+/// Limit of a line that is sent, in bytes.
 const LINE_MAX: usize = 8 * 1024;
 
-/// The options.
+/// Defines the options.
 pub fn definition(command: Command) -> Command {
     command
         .about("Show what was decided for a request that has ended, with times and reasons")
@@ -49,22 +48,22 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// The option that chooses the form of the output.
+/// Defines the option for the output format.
 pub fn format() -> Arg {
     option("format", "FORMAT", "Form of the output")
         .value_parser(["text", "json"])
         .default_value("text")
 }
 
-/// Whether the output is for programs.
+/// Returns whether the output is JSON.
 pub fn is_json(matches: &ArgMatches) -> bool {
     matches
         .get_one::<String>("format")
         .is_some_and(|format| format == "json")
 }
 
-/// The command for the runtime API: what is asked for is its payload, so no character of it
-/// means anything else.
+/// Builds the command of the runtime API. The search text is its payload, so no character of it has
+/// a special meaning.
 fn order(text: &str, is_json: bool) -> Option<String> {
     let end = (0..=LINE_MAX.min(text.len())).rev();
     let end = { end }.find(|at| text.is_char_boundary(*at));
@@ -75,8 +74,8 @@ fn order(text: &str, is_json: bool) -> Option<String> {
     (!line.is_empty()).then(|| format!("show request{json} <<\n{line}\n"))
 }
 
-/// Takes the options from behind what is asked for. A line of a log may have words with hyphens, so clap
-/// takes all that stands there as a part of it.
+/// Splits off the options after the search text. A log line may contain words with hyphens, so clap
+/// takes everything there as a part of it.
 fn options_behind<'w>(words: &mut Vec<&'w str>) -> Vec<&'w str> {
     let command = definition(Command::new(NAME));
     let valued = command.get_arguments();
@@ -102,7 +101,7 @@ fn options_behind<'w>(words: &mut Vec<&'w str>) -> Vec<&'w str> {
     }
 }
 
-/// The words that name the request, and the options before and behind them.
+/// Returns the words that identify the request, and the options before and after them.
 fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Error> {
     let words = matches.get_many::<String>("REQUEST");
     let mut words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
@@ -122,7 +121,7 @@ fn reread(matches: &ArgMatches) -> Result<(String, Option<ArgMatches>), clap::Er
     line.extend(options.into_iter().map(OsString::from));
     line.extend(["--".into(), OsString::from(&asked)]);
     let command = definition(Command::new(NAME).bin_name("evenkeel why"));
-    // An option that stands on both sides counts as it stands behind.
+    // An option on both sides has the value of the later one.
     let command = command.args_override_self(true);
     command
         .try_get_matches_from(line)

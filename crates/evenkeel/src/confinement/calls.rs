@@ -1,12 +1,11 @@
-//! System calls, in lists: those that end the process, those that are refused
-//! for some arguments, and those that a proxy uses. What is on none of
-//! them is answered as by a kernel that does not have it, for which a C library
-//! has another way: a newer one must not end a proxy in production.
+//! Lists of system calls: those that kill the process, those that are refused for some arguments,
+//! and those that a proxy uses. All others are denied with ENOSYS, for which a C library has a
+//! fallback: a newer library must not end a proxy in production.
 
 use nix::libc;
 
-/// System calls that no process of Evenkeel uses, and that an attacker would use first.
-/// Each one ends the process at once.
+/// System calls that no process of Evenkeel uses, and that an attacker would use first. Each one
+/// kills the process at once.
 pub const DEADLY: &[libc::c_long] = &[
     // Other programs, other processes.
     libc::SYS_execve,
@@ -17,7 +16,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_process_madvise,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
-    // Another view of the system.
+    // Namespaces and mounts.
     libc::SYS_setns,
     libc::SYS_unshare,
     libc::SYS_pivot_root,
@@ -54,7 +53,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_ioperm,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_modify_ldt,
-    // Parts of the kernel in which mistakes are found again and again.
+    // Kernel subsystems with a history of vulnerabilities.
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
@@ -66,7 +65,7 @@ pub const DEADLY: &[libc::c_long] = &[
     libc::SYS_request_key,
 ];
 
-/// Those of [`DEADLY`] that volumes need.
+/// Subset of [`DEADLY`] that volumes need.
 pub const RINGS: &[libc::c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -120,7 +119,7 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_sendfile,
     libc::SYS_memfd_create,
     libc::SYS_ftruncate,
-    // Files, as far as anything else lets them be had.
+    // Files, as far as other restrictions permit.
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_fstat,
@@ -203,7 +202,7 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_sigaltstack,
     libc::SYS_kill,
     libc::SYS_tgkill,
-    // What it is, and what it has used.
+    // Identity and resource usage.
     libc::SYS_getuid,
     libc::SYS_geteuid,
     libc::SYS_getgid,
@@ -219,12 +218,12 @@ pub const USED: &[libc::c_long] = &[
     libc::SYS_getrandom,
 ];
 
-/// System calls that are used but denied with ENOSYS, as by a kernel without them, which
-/// a C library expects at any time; so they are not logged by the kernel. The flags of
-/// clone3 cannot be inspected; the C library falls back to clone.
+/// System calls that are used but denied with ENOSYS, as a kernel without them does. A C library
+/// expects that at any time, so the kernel does not log them. The flags of clone3 cannot be
+/// inspected; the C library falls back to clone.
 pub const USED_IN_VAIN: &[libc::c_long] = &[libc::SYS_clone3];
 
-/// Older forms that only x86-64 still has, of what is used above.
+/// Older forms of the calls above, which only x86-64 still has.
 #[cfg(target_arch = "x86_64")]
 pub const USED_OLD: &[libc::c_long] = &[
     libc::SYS_open,
@@ -243,18 +242,18 @@ pub const USED_OLD: &[libc::c_long] = &[
     libc::SYS_time,
     libc::SYS_arch_prctl,
 ];
-/// None on other architectures.
+/// Empty on other architectures.
 #[cfg(not(target_arch = "x86_64"))]
 pub const USED_OLD: &[libc::c_long] = &[];
 
 /// A condition on one argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Test {
-    /// None of these values.
+    /// The argument has none of these values.
     NoneOf(&'static [u32]),
-    /// These bits have this value.
+    /// The masked bits have this value.
     Bits(u32, u32),
-    /// Flags with which a file is written. A process that may write some files is spared.
+    /// Flags for writing a file. A process that may write some files is exempt.
     Writes,
     /// A process other than this one.
     OtherProcess,
@@ -263,11 +262,11 @@ pub enum Test {
 /// A call that is refused (EPERM) when its argument passes the test.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
-    /// The call.
+    /// Number of the system call.
     pub call: libc::c_long,
-    /// The number of the argument.
+    /// Index of the argument.
     pub argument: u8,
-    /// The test.
+    /// Test of the argument.
     pub test: Test,
 }
 
@@ -279,15 +278,15 @@ const fn refuse(call: libc::c_long, argument: u8, test: Test) -> Refusal {
     }
 }
 
-/// The kinds of sockets share their argument with flags.
+/// Mask of the socket type, which shares its argument with flags.
 const SOCKET_KIND: u32 = 0xf;
-/// Addresses: Unix, IPv4 and IPv6; so no netlink, no packets as they are.
+/// Address families: Unix, IPv4 and IPv6; so neither netlink nor raw packets.
 const FAMILIES: &[u32] = &[
     libc::AF_UNIX as u32,
     libc::AF_INET as u32,
     libc::AF_INET6 as u32,
 ];
-/// Names of threads and of memory, and what the kernel told the process when it began.
+/// Names of threads and of memory, and the auxiliary vector.
 const PRCTL: &[u32] = &[
     libc::PR_SET_NAME as u32,
     libc::PR_GET_NAME as u32,
@@ -295,7 +294,7 @@ const PRCTL: &[u32] = &[
     // PR_GET_AUXV
     0x4155_5856,
 ];
-/// Blocking, bytes that wait, whether it is a terminal and how wide.
+/// Blocking mode, available bytes, terminal detection and width.
 const IOCTL: &[u32] = &[
     libc::FIONBIO as u32,
     libc::FIONREAD as u32,
@@ -308,7 +307,7 @@ const IOCTL: &[u32] = &[
     0x802c_542a,
 ];
 const ACCESS: u32 = libc::O_ACCMODE as u32;
-/// Bits of the flags of open(2) and their values, with which a file is written.
+/// Masks and values of the flags of open(2) that permit writing.
 pub const WRITING: [(u32, u32); 4] = [
     (ACCESS, libc::O_WRONLY as u32),
     (ACCESS, libc::O_RDWR as u32),
@@ -318,7 +317,7 @@ pub const WRITING: [(u32, u32); 4] = [
 const EXECUTABLE: u32 = libc::PROT_EXEC as u32;
 const THREAD: u32 = libc::CLONE_THREAD as u32;
 
-/// Calls that are used, and arguments of them that are not.
+/// Calls that are used, with arguments that are not.
 pub const REFUSED: &[Refusal] = &[
     refuse(libc::SYS_socket, 0, Test::NoneOf(FAMILIES)),
     refuse(
@@ -327,18 +326,18 @@ pub const REFUSED: &[Refusal] = &[
         Test::Bits(SOCKET_KIND, libc::SOCK_RAW as u32),
     ),
     refuse(libc::SYS_socketpair, 0, Test::NoneOf(FAMILIES)),
-    // A proxy writes to no file: its logs are sockets and what it was started with.
+    // A proxy writes to no file: its logs are sockets or inherited descriptors.
     refuse(libc::SYS_openat, 2, Test::Writes),
     #[cfg(target_arch = "x86_64")]
     refuse(libc::SYS_open, 1, Test::Writes),
-    // No new code.
+    // No new executable code.
     refuse(libc::SYS_mmap, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
     refuse(libc::SYS_mprotect, 2, Test::Bits(EXECUTABLE, EXECUTABLE)),
-    // Threads, no processes.
+    // Threads, but no processes.
     refuse(libc::SYS_clone, 0, Test::Bits(THREAD, 0)),
     refuse(libc::SYS_prctl, 0, Test::NoneOf(PRCTL)),
     refuse(libc::SYS_ioctl, 1, Test::NoneOf(IOCTL)),
-    // `abort` sends a signal to the process itself.
+    // `abort` signals the process itself.
     refuse(libc::SYS_kill, 0, Test::OtherProcess),
     refuse(libc::SYS_tgkill, 0, Test::OtherProcess),
     refuse(libc::SYS_prlimit64, 0, Test::OtherProcess),

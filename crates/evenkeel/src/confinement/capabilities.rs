@@ -1,11 +1,9 @@
-//! Capabilities: which of them a configuration needs while traffic flows, and
-//! giving up the others.
+//! Capabilities that a configuration needs at run time; all others are dropped.
 //!
-//! Ports below 1024, `interface`, `transparent` and the owner of a Unix socket
-//! of a `bind` line need one only when they are opened, with the rights of the
-//! start. A socket to a server is made for each connection, and what its line
-//! asks of it may need one then. `silent-drop` does without: where TCP_REPAIR
-//! is refused it has another way.
+//! Ports below 1024, `interface`, `transparent` and the owner of a Unix socket of a `bind` line
+//! need a capability only when they are opened, with the initial privileges. A socket to a server
+//! is created for each connection, so its line may need one at run time. `silent-drop` needs none:
+//! if TCP_REPAIR is refused, it has a fallback.
 
 use super::{ConfinementError, Identity};
 use language::Span;
@@ -17,38 +15,38 @@ use rustix::thread::{
 };
 use std::net::SocketAddr;
 
-/// No kernel has capabilities above this: they are bits of 64.
+/// Limit of capability numbers: sets have 64 bits.
 const CAPABILITY_MAX: u32 = 63;
-/// Ports below this need a right (`net.ipv4.ip_unprivileged_port_start`).
+/// Ports below this need a privilege (`net.ipv4.ip_unprivileged_port_start`).
 const PORT_UNPRIVILEGED_MIN: u16 = 1024;
-/// The kernel from which on a socket is bound to an interface without a right.
+/// First kernel version on which binding a socket to an interface needs no privilege.
 const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 
 /// A capability that a process keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
-    /// The capability.
+    /// Required capability.
     pub capability: CapabilitySet,
-    /// For what.
+    /// Reason for the capability.
     pub why: Why,
-    /// Where the file asks for it.
+    /// Line of the configuration that requires it.
     pub span: Span,
 }
 
 /// The reason for a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// Its addresses change while it runs, and may have ports below 1024.
+    /// The addresses change at run time, and may have ports below 1024.
     Listens,
     /// `source` of a server has a port below 1024.
     SourcePort,
     /// `source` has an `interface`, on a kernel older than 5.7.
     SourceInterface,
-    /// A rule gives packets a mark.
+    /// A rule sets a packet mark.
     Mark,
-    /// `usesrc`: connections show an address that is not this host's.
+    /// `usesrc`: connections have a source address that is not this host's.
     ClientAddress,
-    /// The process stays root, and a Unix socket of another owner is connected to.
+    /// The process stays root, and connects to a Unix socket of another owner.
     UnixSocket,
 }
 
@@ -120,7 +118,7 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     kept
 }
 
-/// Whether connections may come from ports that need a right.
+/// Returns whether connections may have source ports that require a privilege.
 fn takes_low_ports(source: Source<'_>) -> bool {
     let low = |address: SocketAddr| (1..PORT_UNPRIVILEGED_MIN).contains(&address.port());
     match &source.ways.borrowed {
@@ -145,9 +143,9 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Takes all others out of the bounding set: not even a file with capabilities
-/// gives them back. A process that may not change the set has nothing to fear
-/// from it, since no-new-privs stops such files, too.
+/// Removes all other capabilities from the bounding set, so that not even a file with capabilities
+/// restores them. A failure for lack of privilege does no harm, since no-new-privs blocks such
+/// files, too.
 pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
     for number in 0..=CAPABILITY_MAX {
         let one = CapabilitySet::from_bits_retain(1 << number);
@@ -161,7 +159,7 @@ pub fn bound(keeps: CapabilitySet) -> Result<(), ConfinementError> {
                 Err(errno) => return Err(ConfinementError::Capabilities { errno }),
             },
             Ok(false) => {}
-            // The first number that this kernel does not have.
+            // The first number that this kernel does not know.
             Err(_) => break,
         }
     }
@@ -174,14 +172,14 @@ pub fn held() -> Result<CapabilitySet, ConfinementError> {
     Ok(sets.permitted | sets.effective)
 }
 
-/// Gives up all others, in every set; what is left is told, which is less than
-/// asked for where the process never had it.
+/// Drops all other capabilities, in every set. Returns the remaining ones, which are fewer than
+/// requested if the process never had them.
 pub fn reduce(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
     bound(keeps)?;
     lower(keeps)
 }
 
-/// As [`reduce`], without the bounding set.
+/// Does the same as [`reduce`], but keeps the bounding set.
 pub fn lower(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
     let refused = |errno| ConfinementError::Capabilities { errno };
     match clear_ambient_capability_set() {
@@ -199,7 +197,7 @@ pub fn lower(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
     held()
 }
 
-/// The names of a set, as capabilities(7) has them; a number where it has none.
+/// Returns the names of a set as in capabilities(7), or a number for an unknown capability.
 pub fn names(set: CapabilitySet) -> Vec<String> {
     let mut names = Vec::new();
     let mut unknown = set;

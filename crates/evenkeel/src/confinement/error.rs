@@ -1,20 +1,20 @@
-//! Why a process is not confined, where the kernel could.
+//! Errors of confining a process on a kernel that supports it.
 
 use rustix::io::Errno;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a process is not confined, where the kernel could.
+/// Reason why a process could not be confined although the kernel supports it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfinementError {
-    /// Capabilities could not be read or given up.
+    /// Capabilities could not be read or dropped.
     #[error("cannot drop capabilities: {errno}")]
     Capabilities {
-        /// The system's reason.
+        /// Error of the system.
         #[source]
         errno: Errno,
     },
-    /// A file or directory that it is to keep.
+    /// A path that the process is meant to keep.
     #[error("cannot keep access to {}: {error}", .path.display())]
     Path {
         /// Its path.
@@ -26,10 +26,10 @@ pub enum ConfinementError {
     /// Landlock refused rules.
     #[error("cannot drop access to files: {0}")]
     Files(#[source] landlock::RulesetError),
-    /// The filter of system calls could not be made.
+    /// The filter of system calls could not be built.
     #[error("cannot create the system call filter: {0}")]
     Filter(#[source] seccompiler::BackendError),
-    /// The kernel, which has such filters, refused this one.
+    /// The kernel supports such filters, and refused this one.
     #[error("the kernel refused the system call filter: {0}")]
     FilterRefused(#[source] io::Error),
 }

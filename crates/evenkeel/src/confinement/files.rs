@@ -1,9 +1,8 @@
-//! Files: Landlock, as much of it as the kernel has.
+//! File access: as much of Landlock as the kernel supports.
 //!
-//! Connecting to a Unix socket by its path is left alone (servers and log
-//! targets have some, and a change may bring others), so are addresses and
-//! ports: what a process may connect to changes with its configuration, and
-//! Landlock only ever takes more away.
+//! Connecting to a Unix socket by its path is not restricted (servers and log targets may have
+//! some, and a reload may add others), nor are addresses and ports. The permitted connections
+//! change with the configuration, and Landlock can only take more away.
 
 use super::{Confinement, ConfinementError, Files, PROGRAMS, Role};
 use landlock::{
@@ -13,11 +12,11 @@ use landlock::{
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// The newest version whose rules are used; a later one may govern what is to
-/// stay free (version 9 governs connecting to Unix sockets).
+/// Newest version whose rules are used. A later one may restrict what has to stay permitted
+/// (version 9 restricts connecting to Unix sockets).
 const NEWEST: ABI = ABI::V7;
 
-/// Leaves this process with these paths, and without signals to others.
+/// Restricts this process to these paths, without signals to other processes.
 pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
     let mut rules = rules().map_err(ConfinementError::Files)?;
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
@@ -31,7 +30,7 @@ pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
         rules = allow(rules, path, reading | AccessFs::Execute)?;
     }
     if confinement.role == Role::Control {
-        // Programs are started with it, and open it themselves.
+        // Programs are started with this device, and open it themselves.
         let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
         rules = allow(rules, Path::new("/dev/null"), device)?;
     }
@@ -54,8 +53,8 @@ fn enforce(rules: RulesetCreated) -> Result<Files, ConfinementError> {
     })
 }
 
-/// Leaves this thread with the files of a volume: its directory or device, and the runtime
-/// directory, where its socket is. Threads that it starts have no more.
+/// Restricts this thread to the files of a volume: its directory or device, and the runtime
+/// directory with its socket. Threads that it starts inherit the restriction.
 pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementError> {
     let files = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | IoctlDev
@@ -68,7 +67,7 @@ pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementE
     enforce(allow(rules, runtime, sockets)?)
 }
 
-/// Leaves this thread, and those that it starts, with files to read and none to write.
+/// Restricts this thread, and those that it starts, to reading files.
 pub fn only_reading() -> Result<Files, ConfinementError> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     enforce(allow(
@@ -78,7 +77,8 @@ pub fn only_reading() -> Result<Files, ConfinementError> {
     )?)
 }
 
-/// Leaves this thread with a directory in which it writes, and what the kernel says of network cards.
+/// Restricts this thread to writing in a directory, and to reading the kernel's data about network
+/// interfaces.
 pub fn only_directory(directory: &Path) -> Result<Files, ConfinementError> {
     let own = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
@@ -89,8 +89,8 @@ pub fn only_directory(directory: &Path) -> Result<Files, ConfinementError> {
     enforce(allow(rules, directory, own)?)
 }
 
-/// Makes rules that leave QEMU with the directory of its guest, these files to read, and what a
-/// program needs; a child enforces them on itself. None where the kernel has no Landlock.
+/// Creates rules for QEMU: the directory of its guest, these files for reading, and what a program
+/// needs. A child process applies them to itself. Returns None if the kernel has no Landlock.
 pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, ConfinementError> {
     let own = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeSock | RemoveFile
@@ -115,7 +115,7 @@ pub fn of_guest(home: &Path, files: &[&Path]) -> Result<Option<OwnedFd>, Confine
     Ok(rules.into())
 }
 
-/// What QEMU reads: the libraries' list, processors, its own threads.
+/// Files that QEMU reads: the cache of the dynamic linker, the processors, its own threads.
 const OF_QEMU: [&str; 4] = [
     "/etc/ld.so.cache",
     "/etc/localtime",
@@ -148,7 +148,7 @@ fn writing(role: Role) -> BitFlags<AccessFs> {
     }
 }
 
-/// Everything that can be governed is, by the best effort of the kernel.
+/// Creates a ruleset that handles all supported access rights, as far as the kernel permits.
 fn rules() -> Result<RulesetCreated, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?

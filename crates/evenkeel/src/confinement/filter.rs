@@ -1,5 +1,5 @@
-//! seccomp: from the lists of calls to filters in the kernel. Of several
-//! filters the strictest answer counts, so each of them stays simple.
+//! seccomp: builds kernel filters from the lists of calls. Of several filters the strictest result
+//! counts, so each of them stays simple.
 
 use super::calls::{DEADLY, REFUSED, RINGS, Refusal, Test, USED, USED_IN_VAIN, USED_OLD, WRITING};
 use super::{Confinement, ConfinementError, Filtered, Role};
@@ -13,13 +13,13 @@ use std::io;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// No slower processor: before 5.16 a filter turned off speculation past
-/// stores, which is for code that others write.
+/// Keeps the processor's speed: before Linux 5.16 a filter turned off speculation past stores,
+/// which is necessary only for untrusted code.
 const FAST: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-/// Refusals are told in the kernel's log.
+/// Logs refused calls in the kernel's log.
 const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 
-/// Installs the filters of a role, the one that knows the fewest calls last.
+/// Installs the filters of a role. The one that knows the fewest calls comes last.
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
         Role::Loader | Role::Console | Role::Boot => vec![(deadly(), LOUD)],
@@ -43,13 +43,13 @@ pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> 
     Ok(Filtered::Yes)
 }
 
-/// A kernel without filters calls the request invalid; that ours are valid is
-/// what the tests show on one that has them.
+/// Returns whether the kernel lacks filters. It then calls the request invalid; the tests prove
+/// that our filters are valid.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL))
 }
 
-/// With the flags that the kernel knows: it may be older than they are.
+/// Installs a filter with the flags that the kernel knows: it may be older than they are.
 fn install_one(program: &BpfProgram, loud: libc::c_ulong) -> io::Result<()> {
     match ask(program, FAST | loud) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => ask(program, 0),
@@ -57,7 +57,7 @@ fn install_one(program: &BpfProgram, loud: libc::c_ulong) -> io::Result<()> {
     }
 }
 
-/// seccomp(2), which the crate that compiles filters calls without flags.
+/// Calls seccomp(2) with flags, which the crate that compiles filters does not support.
 fn ask(program: &BpfProgram, flags: libc::c_ulong) -> io::Result<()> {
     let description = libc::sock_fprog {
         // The compiler bounds programs to 4096 instructions.
@@ -90,7 +90,7 @@ fn compile(
     SeccompFilter::new(rules, others, matching, processor)?.try_into()
 }
 
-/// Every argument of these calls.
+/// Matches every argument of these calls.
 fn any<'a>(calls: impl IntoIterator<Item = &'a libc::c_long>) -> Rules {
     calls.into_iter().map(|call| (*call, Vec::new())).collect()
 }
@@ -107,9 +107,9 @@ fn deadly_but(used: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
     )
 }
 
-/// Refuses a control role and the programs that it starts what neither needs. They are
-/// not killed: a library of theirs may try one of the calls and go on without it (Kerberos
-/// tries the kernel's keys when `ssh` starts).
+/// Refuses calls that a control role and its programs do not need. The processes are not killed: a
+/// library may try such a call and continue without it (Kerberos tries kernel keyrings when `ssh`
+/// starts).
 fn not_for_control() -> Result<BpfProgram, BackendError> {
     let executes = [libc::SYS_execve, libc::SYS_execveat];
     let mut rules = any(DEADLY.iter().filter(|call| !executes.contains(call)));
@@ -127,7 +127,7 @@ fn not_for_control() -> Result<BpfProgram, BackendError> {
     )
 }
 
-/// Answered as by a kernel that has none of them.
+/// Denies these calls with ENOSYS, as a kernel without them does.
 fn missing(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
     compile(
         any(calls),
@@ -162,7 +162,7 @@ fn refused(writes: bool) -> Result<BpfProgram, BackendError> {
     )
 }
 
-/// The alternatives of a test, each a list of conditions that all hold.
+/// Returns the alternatives of a test, each as a list of conditions that all have to hold.
 fn conditions(refusal: &Refusal) -> Result<Vec<Vec<SeccompCondition>>, BackendError> {
     let condition = |operator, value: u32| {
         SeccompCondition::new(
@@ -183,7 +183,7 @@ fn conditions(refusal: &Refusal) -> Result<Vec<Vec<SeccompCondition>>, BackendEr
                 .map(|(mask, value)| Ok(vec![has(*mask, *value)?]))
                 .collect();
         }
-        // 0 is the process itself, or its group, which it may as well end.
+        // The value 0 means the process group, which the process may signal.
         Test::OtherProcess => vec![differs(&0)?, differs(&std::process::id())?],
     }])
 }

@@ -4,43 +4,43 @@ use super::capabilities;
 use rustix::thread::CapabilitySet;
 use std::fmt;
 
-/// How access to files is confined.
+/// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Files {
-    /// By Landlock.
+    /// Confined by Landlock.
     Confined {
-        /// The version of Landlock that the kernel has.
+        /// Landlock version of the kernel.
         version: u32,
     },
-    /// The kernel has Landlock, and it was not enabled at boot.
+    /// The kernel has Landlock, but it was not enabled at boot.
     NotEnabled,
     /// The kernel has no Landlock.
     NotBuilt,
-    /// Not asked for.
+    /// Not requested.
     Unconfined,
 }
 
-/// Whether system calls are filtered.
+/// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Filtered {
-    /// They are.
+    /// The filter is active.
     Yes,
-    /// The kernel (or whatever imitates it) has no such filters.
+    /// The kernel, or an emulation of it, has no such filters.
     NotBuilt,
 }
 
 /// The remaining privileges of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Held {
-    /// Capabilities that it was to keep.
+    /// Capabilities that the process was meant to keep.
     pub wanted: CapabilitySet,
-    /// Capabilities that it has.
+    /// Capabilities of the process.
     pub capabilities: CapabilitySet,
-    /// No program that it could start would get more rights.
+    /// No program that it starts can gain privileges.
     pub no_new_privileges: bool,
-    /// Access to files.
+    /// Confinement of file access.
     pub files: Files,
-    /// System calls.
+    /// Filter of system calls.
     pub system_calls: Filtered,
 }
 

@@ -1,16 +1,15 @@
-//! As whom the process serves that speaks with the network.
+//! User and group of the process that serves network traffic.
 
 use model::config::Global;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use part::voice::Form;
 use rustix::thread::CapabilitySet;
 
-/// The user and the group that own nothing: `nobody` and `nogroup` (or
-/// `nobody`) on every Linux of today.
+/// User and group without any files: `nobody` and `nogroup` (or `nobody`) on every current Linux.
 pub const NOBODY: u32 = 65_534;
 
-/// The users of processes without rights, in the file of users. A machine that lacks one runs the
-/// process as `nobody`, which then shares its user with the others.
+/// Users of the unprivileged processes, in `/etc/passwd`. If one is missing, the process runs as
+/// `nobody`, which it then shares with others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServiceUser {
     /// The proxy.
@@ -37,10 +36,11 @@ impl ServiceUser {
         }
     }
 
-    /// Returns the ids of the user and of its group; those of `nobody` without the user.
+    /// Returns the IDs of the user and of its group, or those of `nobody` if the user does not
+    /// exist.
     pub fn ids(self) -> (u32, u32) {
-        // Not by the services of nsswitch.conf: such a user is this machine's, and a directory that
-        // does not respond must not delay a start.
+        // Not through nsswitch.conf: such a user is local, and an LDAP server that does not respond
+        // must not delay a start.
         let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         self.ids_in(&users).unwrap_or((NOBODY, NOBODY))
     }
@@ -51,46 +51,46 @@ impl ServiceUser {
             .map(|line| line.split(':').collect::<Vec<_>>());
         let own = lines.find(|fields| fields.first() == Some(&self.name()))?;
         let id = |at: usize| own.get(at)?.parse::<u32>().ok();
-        // Neither root's: the process would be confined by its capabilities alone.
+        // Root's IDs are refused: only its capabilities would confine the process.
         id(2).zip(id(3)).filter(|(uid, gid)| *uid != 0 && *gid != 0)
     }
 }
 
-/// Where a user or group comes from.
+/// Source of a user or group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// `user`, `uid`, `group` or `gid` of the file.
+    /// `user`, `uid`, `group` or `gid` of the configuration.
     File,
-    /// The file names none, and the network is not served as root.
+    /// The configuration names none, and the network is not served as root.
     Default,
-    /// Of the start; nothing is changed.
+    /// Initial user; nothing is changed.
     Start,
 }
 
-/// The name of a user, where the system knows one.
+/// Returns the name of a user, if the system knows one.
 pub fn user_name(id: u32) -> Option<String> {
     let user = nix::unistd::User::from_uid(id.into()).ok()??;
     Some(user.name)
 }
 
-/// The name of a group, where the system knows one.
+/// Returns the name of a group, if the system knows one.
 pub fn group_name(id: u32) -> Option<String> {
     let group = nix::unistd::Group::from_gid(id.into()).ok()??;
     Some(group.name)
 }
 
-/// Becomes this user for good, where root runs this, and a member of this group alone; another user stays what
-/// it is.
+/// Changes permanently from root to this user, with only this supplementary group. Another user is
+/// kept.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's error.
 pub fn become_user(user: ServiceUser, member_of: Option<u32>) -> nix::Result<()> {
     if StartedAs::now() != StartedAs::Root {
         return Ok(());
     }
     let (user, group) = user.ids();
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-    // Never root's: its members may reach more.
+    // Root's group is never kept: its members may have access to more.
     let kept = member_of.filter(|group| *group != 0).map(Gid::from_raw);
     setgroups(kept.as_slice())
         .and_then(|()| setresgid(group, group, group))
@@ -102,8 +102,8 @@ pub fn become_user(user: ServiceUser, member_of: Option<u32>) -> nix::Result<()>
 pub enum StartedAs {
     /// Root, which may become another user.
     Root,
-    /// Root that cannot become another user: in a container without the
-    /// capabilities for it, or in a name space that has no other.
+    /// Root that cannot change its user: in a container without the necessary capabilities, or in a
+    /// user namespace without other users.
     BoundRoot,
     /// Another user.
     User,
@@ -126,8 +126,8 @@ impl StartedAs {
     }
 }
 
-/// Whether a map of a name space has this id: lines of first id inside, first
-/// id outside, how many.
+/// Returns whether an ID map of a user namespace contains this ID. Its lines have the first ID
+/// inside, the first ID outside, and a count.
 fn has(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(str::parse::<u32>);
@@ -140,16 +140,16 @@ fn has(map: &str, id: u32) -> bool {
     })
 }
 
-/// As whom a process serves.
+/// User and group of a serving process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// The user to become; None changes nothing.
+    /// User to change to; None keeps the current one.
     pub uid: Option<u32>,
-    /// Why this user.
+    /// Source of the user.
     pub uid_origin: Origin,
-    /// The group to become; None changes nothing.
+    /// Group to change to; None keeps the current one.
     pub gid: Option<u32>,
-    /// Why this group.
+    /// Source of the group.
     pub gid_origin: Origin,
     started_as: StartedAs,
 }
@@ -166,15 +166,15 @@ impl Identity {
         }
     }
 
-    /// The user is root also when it serves.
+    /// Returns whether the process also serves as root.
     pub fn stays_root(&self) -> bool {
         self.started_as != StartedAs::User && self.uid.is_none_or(|uid| uid == 0)
     }
 }
 
-/// Decides it. Under our own name root does not serve the network because a
-/// file says nothing: that becomes a user of its own; a file that says `user root` is
-/// obeyed. Under HAProxy's name the file's word stands, whatever it is.
+/// Decides the identity. Under our own name, root does not serve the network merely because the
+/// configuration names no user: the process changes to a user of its own. A configuration with
+/// `user root` is obeyed. Under HAProxy's name the configuration always decides.
 pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> Identity {
     decide(global, started_as, personality, ServiceUser::Proxy.ids())
 }
@@ -192,7 +192,8 @@ fn decide(
         None => (None, Origin::Start),
     };
     let (uid, uid_origin) = choose(global.uid, user);
-    // Who asks for root has its group with it, and another user of the file not that of the default.
+    // A configuration with root as user implies root's group. Another configured user does not get
+    // the default user's group.
     let (gid, gid_origin) = match (global.gid, uid_origin, uid) {
         (None, _, Some(0)) => (None, Origin::Start),
         (gid, Origin::File, _) => choose(gid, NOBODY),
@@ -239,7 +240,7 @@ mod tests {
         let identity = decide(&global(None, None), StartedAs::Root, Form::Own, ids);
         assert_eq!((identity.uid, identity.gid), (Some(990), Some(991)));
         assert_eq!(identity.uid_origin, Origin::Default);
-        // A user of the file does not get the group of another one.
+        // A configured user does not get the group of another one.
         let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, ids);
         assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));
         let haproxy = decide(&global(None, None), StartedAs::Root, Form::Haproxy, ids);

@@ -1,15 +1,13 @@
-//! Least privilege: what a process that serves gives up for good, and what it
-//! was found to hold afterwards. [`Confinement`] says what one process is to be
-//! left with; [`prepare`] does what needs the rights of the start, [`apply`]
-//! the rest, after the root directory, the groups and the user were given up
-//! and before the first thread: what a thread gives up, only those that it
-//! starts later have given up, too.
+//! Least privilege: the privileges that a serving process drops, and those that it was found to
+//! have afterwards. [`Confinement`] describes the privileges that one process keeps. [`prepare`]
+//! does what needs the initial privileges. [`apply`] does the rest, after the change of root
+//! directory, groups and user and before the first thread: threads inherit only what was dropped
+//! before their start.
 //!
-//! Four layers, each of which holds where another has a hole: capabilities,
-//! no-new-privs, Landlock (files), seccomp (system calls). A kernel without one
-//! of the last three is told, not refused: the proxy serves as it did there.
-//! Nothing here is ever given back, and nothing here opens what a process
-//! needs: that is the loader's.
+//! Four layers, each of which protects where another one has a hole: capabilities, no-new-privs,
+//! Landlock (files), seccomp (system calls). A kernel without one of the last three is reported,
+//! not refused, since the proxy served there before. No privilege is ever regained. Files and
+//! sockets are opened elsewhere, by the loader.
 
 mod calls;
 mod capabilities;
@@ -39,21 +37,21 @@ use std::path::{Path, PathBuf};
 /// privileges that they need at first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// Reads files, resolves names and opens sockets with the rights of the
-    /// start, then ends. It keeps those rights, but starts no program and does
-    /// nothing to other processes or to the system.
+    /// Reads files, resolves names and opens sockets with the initial privileges, then ends. It
+    /// keeps those privileges, but starts no program and does not affect other processes or the
+    /// system.
     Loader,
-    /// Speaks with the network; it was handed all that it needs.
+    /// Serves network traffic; it was passed all that it needs.
     Proxy,
-    /// Speaks with the other members of a cluster, keeps the log in its state directory,
-    /// and starts `git` or `hg` where a repository is followed, which inherit all of this.
+    /// Communicates with the other members of a cluster, and keeps the log in its state directory.
+    /// If a repository is followed, it starts `git` or `hg`, which inherit all of this.
     Control,
     /// Speaks NBD with clients of this machine. Its threads have io_uring, and are confined
     /// to the files of one volume each.
     Volume,
-    /// Speaks with browsers; it opens no file.
+    /// Serves browsers; it opens no file.
     Console,
-    /// Answers machines that boot. Its threads are confined to what each of them needs of the disk.
+    /// Answers booting machines. Its threads are confined to the files that each of them needs.
     Boot,
 }
 
@@ -62,28 +60,28 @@ pub enum Role {
 pub struct Confinement {
     /// The process.
     pub role: Role,
-    /// Capabilities that it keeps, and why.
+    /// Capabilities that the process keeps, and why.
     pub keeps: Vec<Kept>,
     /// Paths that it may read, with everything below.
     pub reads: Vec<PathBuf>,
     /// Directories where it may create and write files.
     pub writes: Vec<PathBuf>,
-    /// Where the programs are that it may execute.
+    /// Directories of the programs that it may execute.
     pub programs: Vec<PathBuf>,
 }
 
-/// Where distributions install programs and what loads them. A directory in which a
-/// control role may write must not be among them.
+/// Directories of programs and of their dynamic linker. No directory in which a control role may
+/// write may be in this list.
 const PROGRAMS: &[&str] = &[
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu",
 ];
 
-/// Where a system has what it resolves names with: `hosts`, `resolv.conf` and `nsswitch.conf`, which may be links to
-/// files that are replaced later, and the libraries of further sources of names.
+/// Directories with the files for resolving names: `hosts`, `resolv.conf` and `nsswitch.conf`,
+/// which may be links to files that are replaced later, and the NSS libraries.
 const NAME_FILES: &[&str] = &["/etc", "/run", "/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
 impl Confinement {
-    /// Of the process that reads and opens, with the rights of the start.
+    /// Returns the confinement of the loader, which keeps the initial privileges.
     pub fn loader() -> Confinement {
         Confinement {
             role: Role::Loader,
@@ -94,9 +92,9 @@ impl Confinement {
         }
     }
 
-    /// Of the control role: it writes to its state directory and to the directory of its
-    /// socket. It may read every file that its user may, since `git` reads repositories,
-    /// keys and settings from anywhere.
+    /// Returns the confinement of the control role. It writes to its state directory and to the
+    /// directory of its socket. It may read every file that its user may, since `git` reads
+    /// repositories, keys and settings from anywhere.
     pub fn control(state: &Path, runtime: Option<&Path>) -> Confinement {
         let writes = std::iter::once(state).chain(runtime);
         let programs = PROGRAMS.iter().map(PathBuf::from);
@@ -109,8 +107,8 @@ impl Confinement {
         }
     }
 
-    /// Of the volume role: no capability. Which files it needs changes with a reload, so
-    /// each of its threads is confined to its own ([`only_volume`]).
+    /// Returns the confinement of the volume role: no capability. The files that it needs change
+    /// with a reload, so each of its threads is confined separately ([`only_volume`]).
     pub fn volume() -> Confinement {
         Confinement {
             role: Role::Volume,
@@ -118,7 +116,7 @@ impl Confinement {
         }
     }
 
-    /// Of the console role: no capability, and no file.
+    /// Returns the confinement of the console role: no capability, and no file.
     pub fn console() -> Confinement {
         Confinement {
             role: Role::Console,
@@ -126,8 +124,9 @@ impl Confinement {
         }
     }
 
-    /// Of the farm role: as the console role, but a reload may give it ports below 1024, and it resolves the names of
-    /// directories again. So it may read what the system resolves names with, as far as everybody may.
+    /// Returns the confinement of the farm role. It is that of the console role, but a reload may
+    /// add ports below 1024, and names of LDAP servers are resolved again. So it may read the files
+    /// for name resolution, as far as everybody may.
     pub fn farm() -> Confinement {
         let kept = Kept {
             capability: CapabilitySet::NET_BIND_SERVICE,
@@ -142,9 +141,9 @@ impl Confinement {
         }
     }
 
-    /// Of the boot role, which keeps the rights to open its ports again when an interface returns
-    /// (`keep_only`). Which files it needs changes with a reload, so its threads are confined by
-    /// themselves ([`only_reading`], [`only_directory`]).
+    /// Returns the confinement of the boot role. It keeps the privileges to open its ports again
+    /// when an interface returns (`keep_only`). The files that it needs change with a reload, so
+    /// its threads are confined separately ([`only_reading`], [`only_directory`]).
     pub fn boot() -> Confinement {
         Confinement {
             role: Role::Boot,
@@ -152,8 +151,8 @@ impl Confinement {
         }
     }
 
-    /// Of a process that shows where a request would go: it serves one as the proxy does, and has no
-    /// capability and no file.
+    /// Returns the confinement of a process that evaluates a route. It handles a request as the
+    /// proxy does, and has no capability and no file.
     pub fn route() -> Confinement {
         Confinement {
             role: Role::Proxy,
@@ -161,9 +160,9 @@ impl Confinement {
         }
     }
 
-    /// Of the process that serves with this configuration as this user.
+    /// Returns the confinement of the proxy with this configuration and user.
     pub fn proxy(config: &Config, identity: &Identity) -> Confinement {
-        // A core file is written with the rights of the process that crashed.
+        // A core file is written with the privileges of the crashed process.
         let writes = match config.global.dumpable {
             true => vec![PathBuf::from(".")],
             false => Vec::new(),
@@ -177,15 +176,15 @@ impl Confinement {
         }
     }
 
-    /// The capabilities that it keeps, as one set.
+    /// Returns the kept capabilities as one set.
     pub fn capabilities(&self) -> CapabilitySet {
         self.keeps.iter().map(|kept| kept.capability).collect()
     }
 }
 
-/// The first half, with the rights of the start still there: what is read
-/// lazily is read, capabilities that nobody keeps leave the bounding set, and
-/// those that are kept outlive the change of the user.
+/// Executes the first half with the initial privileges. Files that libraries read lazily are read.
+/// Capabilities that nothing keeps leave the bounding set, and the kept ones survive the change of
+/// the user.
 pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
     if confinement.role == Role::Loader {
         return Ok(());
@@ -200,17 +199,15 @@ pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
     Ok(())
 }
 
-/// The zone of local dates, and where the kernel's clock is found: libraries
-/// look for both when they are first asked.
+/// Reads the local time zone and the clock source: libraries look for both at their first use.
 fn read_what_is_read_once() {
     let _ = model::log::time_zone();
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
 }
 
-/// Gives up every capability but these, for a process that starts programs; what it
-/// is left with. Where these programs are to have what root has (`programs`), the
-/// bounding set stays: it is what root gets back when it executes one. To be called
-/// by the only thread of the process.
+/// Drops all capabilities except these, for a process that starts programs. Returns the remaining
+/// ones. If `programs` is true, the bounding set stays, from which root gets its capabilities back
+/// when it executes a program. Has to be called by the only thread of the process.
 pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, ConfinementError> {
     match programs {
         true => capabilities::lower(keeps),
@@ -218,8 +215,8 @@ pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, 
     }
 }
 
-/// Applies it to a thread that ends at once: what a process would be left with
-/// on this kernel. None where it failed.
+/// Applies the confinement to a short-lived thread, and returns what a process would keep on this
+/// kernel. Returns None if that failed.
 pub fn rehearse(confinement: &Confinement) -> Option<Held> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || apply(confinement).ok());
@@ -227,17 +224,17 @@ pub fn rehearse(confinement: &Confinement) -> Option<Held> {
     })
 }
 
-/// The second half: gives up everything else, and tells what was achieved. To
-/// be called by the only thread of the process.
+/// Executes the second half: drops everything else, and returns the result. Has to be called by the
+/// only thread of the process.
 pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     let capabilities = match confinement.role {
-        // The boot role has given up what it does not keep.
+        // The boot role has dropped the other capabilities already.
         Role::Loader | Role::Boot => capabilities::held()?,
         Role::Proxy | Role::Control | Role::Volume | Role::Console => {
             capabilities::reduce(confinement.capabilities())?
         }
     };
-    // Without it, only a privileged process may set the next two.
+    // Without no-new-privs only a privileged process may apply the next two layers.
     let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
     let files = match confinement.role {
         Role::Loader | Role::Volume | Role::Boot => Files::Unconfined,

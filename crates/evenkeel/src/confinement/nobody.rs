@@ -1,21 +1,22 @@
-//! Processes that own nothing, and open nothing.
+//! Processes that own and open no files.
 
 use super::{Confinement, ServiceUser, apply, become_user, prepare};
 
-/// Makes this process one that owns nothing, and opens nothing: that of the console, which speaks with
-/// everybody, and of what it is connected with. It may stay a member of one group: the one whose members
+/// Changes this process to an unprivileged one that opens no files: that of the console, which
+/// anybody can connect to, and related processes. It may keep one group: the one whose members
 /// `saslauthd` answers.
 ///
 /// # Errors
-/// Why it cannot give up what it has, in words.
+/// Returns why the privileges cannot be dropped.
 pub fn as_console(member_of: Option<u32>) -> Result<(), String> {
     become_one(&Confinement::console(), ServiceUser::Console, member_of)
 }
 
-/// The same for the farm role, whose addresses change while it runs: it may open ports below 1024.
+/// Does the same for the farm role, whose addresses change at run time: it may open ports below
+/// 1024.
 ///
 /// # Errors
-/// As of [`as_console`].
+/// Fails as [`as_console`].
 pub fn as_farm(member_of: Option<u32>) -> Result<(), String> {
     become_one(&Confinement::farm(), ServiceUser::Farm, member_of)
 }

@@ -1,5 +1,5 @@
-//! What a confined process can still do, and what it cannot. All that is given
-//! up is a thread's own, so each test has a thread to spoil.
+//! Tests of the permitted and forbidden actions of a confined process. Confinement applies to a
+//! thread, so each test uses a thread of its own.
 
 use super::identity::NOBODY;
 use super::*;
@@ -209,7 +209,7 @@ fn errno() -> i32 {
     nix::errno::Errno::last_raw()
 }
 
-/// How a child ends that is confined and then does this.
+/// Returns the exit status of a child that is confined and then runs `deed`.
 fn fate(confinement: Confinement, deed: fn()) -> WaitStatus {
     // SAFETY: the child allocates, which the C library allows it also where
     // the parent has other threads, takes no lock of ours, and ends by _exit.

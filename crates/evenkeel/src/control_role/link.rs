@@ -1,5 +1,5 @@
-//! The channel to the supervisor in a process that has Tokio: questions with their
-//! answers, and what the supervisor tells by itself.
+//! Channel to the supervisor in a Tokio process: requests with their responses, and the
+//! supervisor's notifications.
 
 use cluster::machine::News;
 use cluster::message::Message as OfCluster;
@@ -44,7 +44,7 @@ pub struct Link {
     news: mpsc::Sender<News>,
     heard: tokio::sync::Mutex<mpsc::Receiver<News>>,
     lost: watch::Sender<bool>,
-    /// When the supervisor said something last, and whether its silence has been reported.
+    /// Time of the supervisor's last message, and whether its silence has been reported.
     heard_at: Mutex<(Instant, bool)>,
 }
 
@@ -59,7 +59,8 @@ impl Link {
             // for all of its life, and is closed behind that.
             ready: unsafe { AsyncFd::register(same) }.map_err(io::Error::from)?,
             sends: Notify::new(),
-            // The supervisor may still answer what a role before this one asked.
+            // A number of its own for each process: the supervisor may still answer requests of a
+            // previous role.
             waiting: Mutex::new(Waiting {
                 next: u64::from(std::process::id()) << 32,
                 open: HashMap::new(),
@@ -71,8 +72,8 @@ impl Link {
         })
     }
 
-    /// Whether the supervisor passes messages on. It asks for a sign of life each second
-    /// ([`part::heart`]), so one that says nothing for longer is stopped, or stands still.
+    /// Returns whether the supervisor passes messages on. It requests a heartbeat each second
+    /// ([`part::heart`]), so a longer silence means that it is stopped or hangs.
     pub fn is_heard(&self) -> bool {
         let (at, is_reported) = &mut *lock(&self.heard_at);
         let is_silent = at.elapsed() > SILENT_MAX;
@@ -88,7 +89,7 @@ impl Link {
     /// Until the supervisor has gone.
     pub async fn lost(&self) {
         let mut lost = self.lost.subscribe();
-        // Its sender lives as long as this.
+        // The sender lives as long as this object.
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
@@ -110,7 +111,7 @@ impl Link {
         self.answer_with(ask, message, &[]);
     }
 
-    /// The same, with descriptors.
+    /// Sends a response with descriptors.
     pub fn answer_with(&self, ask: u64, message: &Message, descriptors: &[Shared]) {
         let _ = lock(&self.channel).send_numbered(ask, message, descriptors);
         self.sends.notify_one();
@@ -146,7 +147,7 @@ impl Link {
         while link.turn().await.is_ok() {}
         link.lost.send_replace(true);
         lock(&link.waiting).open.clear();
-        // Nobody hears it where the role ends already.
+        // A failure means that the role ends already.
         let _ = link.news.try_send(News::Stop);
     }
 
@@ -205,7 +206,7 @@ impl Link {
             Message::Stop(_) => self.tell(News::Stop),
             Message::TellReport { .. } => self.tell(News::Reports { ask: received.ask }),
             Message::TellPulse => {
-                // Without a supervisor nobody hears it.
+                // Without a supervisor there is no receiver.
                 let _ = self.say(&Message::Pulse, &[]);
             }
             _ => {}
@@ -237,7 +238,7 @@ impl Link {
     }
 
     fn tell(&self, news: News) {
-        // A role that hears nothing for so long is about to be ended.
+        // A full queue means that the role hangs and is about to be killed.
         let _ = self.news.try_send(news);
     }
 }

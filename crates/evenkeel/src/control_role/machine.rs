@@ -1,5 +1,5 @@
-//! The machine that [`cluster::role`] has: its supervisor, asked over the channel. What
-//! a version holds goes there in sealed memory files and in no message.
+//! The machine for [`cluster::role`]: access to its supervisor over the channel. The contents of a
+//! version are passed in sealed memory files, never in a message.
 
 use super::link::Link;
 use crate::command::mask;
@@ -22,18 +22,18 @@ use std::time::Duration;
 use supervisor::report as supervisor_report;
 use zeroize::Zeroizing;
 
-/// How long a role may take to say how it is.
+/// Timeout for the health of a role.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
-/// The machine, by its supervisor.
+/// The machine, through its supervisor.
 pub struct Supervised {
     link: Arc<Link>,
-    /// The last report about this member to all parts.
+    /// Last membership report to all parts.
     reported: Mutex<Option<MemberNews>>,
 }
 
 impl Supervised {
-    /// At the other end of a link.
+    /// Creates the machine at the other end of a link.
     pub fn new(link: Arc<Link>) -> Supervised {
         Supervised {
             link,
@@ -44,7 +44,7 @@ impl Supervised {
     async fn ask_with(&self, message: Message, set: &FileSet) -> Verdict {
         match sealed(set) {
             Ok(file) => {
-                // They go into the log, which an arbiter reads.
+                // The lines go into the log, which an arbiter reads.
                 let mut verdict = self.ask(message, &[file]).await;
                 if !verdict.words.is_empty() {
                     verdict.words = Redaction::of(set, &mask()).apply(&verdict.words);
@@ -73,7 +73,7 @@ impl Supervised {
         }
     }
 
-    /// How a part is; None where the version that is served has nothing of it.
+    /// Returns the report of a part; None if the served version does not contain the part.
     async fn report(&self, part: &str) -> Option<Report> {
         let question = Message::TellReport {
             part: part.to_owned(),
@@ -94,14 +94,14 @@ impl Supervised {
         }
     }
 
-    /// Sends a message to another part of this machine. If it cannot be sent, the
-    /// supervisor has ended, and the role ends with it.
+    /// Sends a message to another part of this machine. A failure means that the supervisor has
+    /// ended, and the role ends with it.
     fn say(&self, message: PartMessage) {
         let _ = self.link.say(&Message::Part(Box::new(message)), &[]);
     }
 }
 
-/// Of a machine without a proxy its addresses are known, which are for other parts.
+/// Returns the health of a machine without a proxy, by its virtual addresses.
 fn without_proxy(report: Option<&Report>) -> Health {
     let instances = report.into_iter().flat_map(|report| &report.subjects);
     let instances = instances.filter(|subject| subject.kind == VIRTUAL_IP);
@@ -149,7 +149,7 @@ fn routing(report: &Report) -> Routing {
     }
 }
 
-/// What the report of the supervisor says of the served version.
+/// Returns the served version from the supervisor's report.
 fn observed(report: &Report) -> Option<Observed> {
     let own = report.of_kind(supervisor_report::PART).next()?;
     let missing = report.of_kind(supervisor_report::MISSING);
@@ -162,7 +162,7 @@ fn observed(report: &Report) -> Option<Observed> {
     })
 }
 
-/// The part to which a lease belongs, by its name.
+/// Returns the part to which a lease belongs, by its name.
 fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
 }
@@ -221,7 +221,7 @@ impl Machine for Supervised {
             };
             if row.part == address::message::PART {
                 parts.routing = routing(&report);
-                // Links and scripts count by their effect on the virtual routers.
+                // Links and scripts count through their effect on the virtual routers.
                 let kinds = [VIRTUAL_IP, report::PART];
                 report.subjects.retain(|one| kinds.contains(&&*one.kind));
             }
@@ -238,10 +238,10 @@ impl Machine for Supervised {
     }
 
     async fn hold(&self, leases: Vec<KnownLease>) {
-        // A part that had some, and has none any more, is told that, too.
+        // A part whose last lease is gone has to be notified of that, too.
         let bound = row::all().iter();
         let bound = bound.filter(|row| row.says_to.contains(&PART));
-        // The console asks about versions, and has no leases.
+        // The console queries versions, and has no leases.
         let bound = bound.filter(|row| row.part != console::keyword::NAME);
         let mut by_part: BTreeMap<&str, Vec<_>> = bound.map(|row| (row.part, Vec::new())).collect();
         for lease in leases {
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(some.missing, ["0.0.0.0:80 of www: Address already in use"]);
         let none = observed(&report(0, "no such keyword")).unwrap();
         assert_eq!((none.serves, &*none.why), (false, "no such keyword"));
-        // A supervisor that does not respond says nothing of it.
+        // A supervisor that does not respond reports no version.
         assert_eq!(observed(&Report::silent("supervisor", "silent")), None);
     }
 

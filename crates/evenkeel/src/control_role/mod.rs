@@ -1,9 +1,9 @@
-//! The control role as a process: it is started by the supervisor of a machine that
-//! belongs to a cluster, gives up every right that agreement does not need, and runs
-//! [`cluster::role`], for which it is the machine ([`machine`]).
+//! The control role as a process. The supervisor of a cluster member starts it. It drops all
+//! privileges that consensus does not need, and runs [`cluster::role`], with [`machine`] as its
+//! machine.
 //!
-//! It serves nothing and decides nothing itself. It ends with its supervisor: the next
-//! one starts another, and what is served goes on meanwhile.
+//! The process serves no traffic and makes no decisions itself. It ends with its supervisor, and
+//! the next supervisor starts another one. Traffic is served meanwhile.
 
 mod link;
 mod machine;
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// What the supervisor knows of it.
+/// Controller row for the supervisor.
 pub const GOVERNS: Governs = Governs {
     socket: request::SOCKET,
     payload,
@@ -54,7 +54,8 @@ fn read_accepted(state: &Path) -> io::Result<AcceptedFile> {
     })
 }
 
-/// A removed member does not serve as one, whatever the control role knows or can do.
+/// Reads the first messages. A removed member must not act as a member, whatever the control role
+/// knows.
 fn read_first_messages(state: &Path) -> FirstMessages {
     if !Directory::is_of_a_removed_member(state) {
         return FirstMessages::default();
@@ -68,24 +69,22 @@ fn read_first_messages(state: &Path) -> FirstMessages {
     }
 }
 
-/// Why it ends.
+/// Reason why the role ends.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
-    /// The supervisor.
+    /// Error of the supervisor's channel.
     #[error("the supervisor: {0}")]
     Channel(ChannelError),
     /// Privileges could not be dropped.
     #[error(transparent)]
     Rights(#[from] crate::confinement::ConfinementError),
-    /// The system.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// The role.
     #[error(transparent)]
     Role(#[from] RoleError),
 }
 
-/// The life of a control role.
+/// Runs a control role.
 pub fn main(channel: Channel) -> ExitCode {
     part::voice::limit_log();
     entry::exit("the control role", serve(channel))

@@ -1,25 +1,24 @@
-//! The privileges that a control role drops (capabilities, files that are not its own,
-//! system calls that it does not need), and what it needs so that a busy machine does not
-//! look dead: the lowest real-time priority, and memory that is not swapped out.
+//! Drops privileges of a control role: capabilities, foreign files, and system calls that it does
+//! not need. Also sets the lowest real-time priority and locks memory, so that a busy machine does
+//! not look dead.
 //!
-//! Its threads have these, too, because some of them write the log to disk. The programs
-//! that it starts (`git`, `hg`) run with ordinary priority again ([`cluster::follow`]).
+//! The threads inherit these settings, because some of them write the log to disk. Programs that
+//! the role starts (`git`, `hg`) get normal priority again ([`cluster::follow`]).
 
 use crate::confinement::{self, Confinement, ConfinementError};
 use nix::libc;
 use std::path::Path;
 
-/// Of SCHED_RR: below every other real-time process.
+/// Priority of SCHED_RR: below every other real-time process.
 const PRIORITY: i32 = 1;
-/// How long it may run without sleeping before the kernel ends it, microseconds: a
-/// loop that went mad must not hold a processor for ever, and another role follows.
+/// Limit of running without a sleep, microseconds, after which the kernel kills the role. An
+/// endless loop must not block a processor for ever; the supervisor starts another role.
 const RTTIME_US: u64 = 10_000_000;
 
-/// Takes what is permitted, then confines the process to its state directory, the
-/// directory of its socket, and the programs of the system. To be called by the only
-/// thread of the process.
+/// Sets the permitted priorities, then confines the process to its state directory, the directory
+/// of its socket, and the system's programs. Has to be called by the only thread of the process.
 pub fn give_up(state: &Path, runtime: Option<&Path>) -> Result<(), ConfinementError> {
-    // Wished for, not needed: in a container neither is granted.
+    // Failures are ignored: a container permits neither.
     let _ = round_robin();
     let _ = lock_memory();
     confinement::apply(&Confinement::control(state, runtime)).map(drop)
@@ -54,7 +53,7 @@ fn lock_memory() -> std::io::Result<()> {
     // What comes later is locked, too, when the capability for it is gone.
     // SAFETY: the limit is a whole structure that lives during the call.
     granted(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) })?;
-    // Pages are locked when they are first used, so that it takes no more than else.
+    // Pages are locked only when they are first used, so memory usage does not grow.
     let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
     // SAFETY: it takes no pointer.
     granted(unsafe { libc::mlockall(flags) })

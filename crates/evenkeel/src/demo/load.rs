@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How much is asked.
+/// Amount of load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
-    /// Clients at one time.
+    /// Number of simultaneous clients.
     pub clients: u32,
     /// Requests per second of each.
     pub per_client: u32,
-    /// How long connecting, and each read of a response, may take.
+    /// Timeout for connecting, and for each read of a response.
     pub patience: Duration,
 }
 
@@ -31,7 +31,7 @@ pub const PACE: Pace = Pace {
 
 /// Requests on one connection.
 const REQUESTS_PER_CONNECTION: u32 = 40;
-/// Longest answer, bytes.
+/// Limit of a response, in bytes.
 const ANSWER_MAX: u64 = 1 << 20;
 
 /// The statistics of the clients.
@@ -39,9 +39,9 @@ const ANSWER_MAX: u64 = 1 << 20;
 pub struct Seen {
     /// Whole answers with status 200, by server.
     pub served: [AtomicU64; SERVERS],
-    /// Everything else.
+    /// All other requests.
     pub failed: AtomicU64,
-    /// When each client began to wait for a response.
+    /// Time at which each client began to wait for a response.
     waiting: Mutex<BTreeMap<u32, Instant>>,
 }
 
@@ -80,7 +80,7 @@ impl Seen {
 pub struct Counted {
     /// Whole answers with status 200, by server.
     pub served: [u64; SERVERS],
-    /// Everything else.
+    /// All other requests.
     pub failed: u64,
 }
 
@@ -93,7 +93,7 @@ impl Counted {
         }
     }
 
-    /// All requests.
+    /// Number of all requests.
     pub fn requests(self) -> u64 {
         self.served.iter().sum::<u64>() + self.failed
     }

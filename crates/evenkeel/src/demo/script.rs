@@ -10,12 +10,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How long each phase is watched.
+/// Duration of each phase.
 const PHASE: Duration = Duration::from_millis(1500);
-/// How long the proxy may take to find out that a server returned.
+/// Time for the proxy to detect that a server has returned.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
-/// One phase and what the clients saw of it.
+/// A phase, and its results for the clients.
 struct Phase {
     name: &'static str,
     seen: Counted,

@@ -13,18 +13,18 @@ use std::time::Duration;
 const CONNECTIONS_MAX: usize = 256;
 /// Longest head of a request, bytes.
 const HEAD_MAX: u64 = 16 * 1024;
-/// How long a stopped server still answers on connections that it has.
+/// Time for which a stopped server still responds on existing connections.
 const GRACE: Duration = Duration::from_millis(1500);
-/// How often blocked threads look whether the server was stopped.
+/// Poll interval at which blocked threads check whether the server was stopped.
 const TICK: Duration = Duration::from_millis(25);
 /// An idle connection is closed after this.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A sample server, stopped or not.
 pub struct Sample {
-    /// Its name, as in the configuration.
+    /// Name of the server in the configuration.
     pub name: &'static str,
-    /// The listening address.
+    /// Listening address.
     pub address: SocketAddr,
     running: Mutex<Option<Running>>,
 }

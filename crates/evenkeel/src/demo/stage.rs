@@ -30,17 +30,17 @@ const PROXY_PORTS: std::ops::Range<u16> = 8080..8180;
 const SERVER_PORTS: std::ops::Range<u16> = 8180..8380;
 /// The sample servers; the last one serves after a change only.
 pub const NAMES: [&str; SERVERS] = ["one", "two", "three"];
-/// How many there are.
+/// Number of servers.
 pub const SERVERS: usize = 3;
 /// The line that the change appends to the file, in `backend samples`.
 pub const ADDED: &str = "    server three \"${DEMO_SERVER_3}\"\n";
 /// A path that the example's rule blocks.
 pub const BLOCKED: &str = "/private";
-/// How long its answer may take.
+/// Timeout for its response.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// Most bytes of it that are looked at.
 const ANSWER_MAX: u64 = 4096;
-/// Events that are kept.
+/// Limit of stored events.
 const EVENTS_MAX: usize = 200;
 /// Most connections of clients, browsers included.
 const CONNECTIONS_MAX: u32 = 500;
@@ -63,9 +63,9 @@ pub enum StageError {
     Listen {
         /// The failed step.
         step: OpenStep,
-        /// The address.
+        /// Address of the listener.
         address: SocketAddr,
-        /// The system's reason.
+        /// Error of the system.
         errno: rustix::io::Errno,
     },
     /// The data plane did not start.
@@ -76,9 +76,9 @@ pub enum StageError {
 /// Something that happened, and when since the beginning.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Since the beginning.
+    /// Time since the start.
     pub at: Duration,
-    /// The text.
+    /// Text of the event.
     pub text: String,
 }
 
@@ -118,7 +118,7 @@ impl Events {
             .collect()
     }
 
-    /// Takes all out.
+    /// Takes all events.
     pub fn take(&self) -> Vec<Event> {
         self.list
             .lock()
@@ -135,18 +135,18 @@ pub struct Stage {
     side: Side,
     /// The statistics of the clients.
     pub seen: Arc<Seen>,
-    /// The events.
+    /// Events so far.
     pub events: Events,
     /// The sample servers, in the order of the file.
     pub servers: [Sample; SERVERS],
-    /// Where the proxy listens.
+    /// Listening address of the proxy.
     pub address: SocketAddr,
     serving: Serving,
     listener: OwnedFd,
 }
 
 impl Stage {
-    /// Starts everything.
+    /// Starts the servers and the proxy.
     pub fn set() -> Result<Stage, StageError> {
         let events = Events::new();
         let [one, two, three] = NAMES.map(|name| Sample::start(name, SERVER_PORTS));
@@ -200,7 +200,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether the third server is in the configuration that serves.
+    /// Returns whether the third server is in the served configuration.
     pub fn is_changed(&self) -> bool {
         let config = self.serving.config();
         let mut servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);

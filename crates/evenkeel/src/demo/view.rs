@@ -1,5 +1,5 @@
-//! The demo in a terminal: the configuration, the addresses, who serves, and
-//! what happened; keys stop and return servers and change the configuration.
+//! Terminal view of the demo: configuration, addresses, serving nodes and events. Keys stop and
+//! return servers and change the configuration.
 
 use super::load::{Counted, HANGS_AFTER};
 use super::stage::{ADDED, BLOCKED, CONFIGURATION, Event as Happened, Stage};
@@ -14,16 +14,16 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How often the view is drawn.
+/// Refresh interval of the view.
 const FRAME: Duration = Duration::from_millis(100);
-/// Over how long rates are measured.
+/// Window of the rates.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Shows the demo until a key ends it.
 pub fn show(stage: &Stage) -> ExitCode {
     let mut terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
-        // Standard streams that call themselves a terminal and are none.
+        // The standard streams claim to be a terminal and are none.
         Err(_) => return super::plain::show(stage),
     };
     let mut rates = Rates::new(stage.seen.read());
@@ -37,7 +37,7 @@ pub fn show(stage: &Stage) -> ExitCode {
                 continue;
             }
             match key(&event::read()?) {
-                // Any key closes the help, and one that does something does it.
+                // Any key closes the help; a key with a function also executes it.
                 Some(Key::Quit) => return Ok(()),
                 Some(Key::Help) => helps = !helps,
                 Some(key) => {
@@ -55,7 +55,7 @@ pub fn show(stage: &Stage) -> ExitCode {
     }
 }
 
-/// What a key is for.
+/// Function of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
     Toggle(usize),
@@ -63,7 +63,7 @@ enum Key {
     Blocked,
     Help,
     Quit,
-    /// Nothing, but it closes the help.
+    /// No function; only closes the help.
     Other,
 }
 
@@ -94,13 +94,13 @@ fn obey(stage: &Stage, key: Key) -> io::Result<()> {
     Ok(())
 }
 
-/// Requests a second, measured over a window.
+/// Request rates, measured over a window.
 struct Rates {
     began: Instant,
     before: Counted,
-    /// All since the start.
+    /// Counters since the start.
     whole: Counted,
-    /// In the last whole window.
+    /// Rates of the last complete window.
     second: Counted,
 }
 
@@ -124,24 +124,23 @@ impl Rates {
     }
 }
 
-/// All that a frame shows.
+/// Data of one frame.
 struct Scene {
     proxy: SocketAddr,
-    /// The first two servers.
+    /// Addresses of the first two servers.
     servers: [SocketAddr; 2],
     /// Names and states of the servers.
     states: Vec<(String, String)>,
     second: Counted,
     whole: Counted,
-    /// Requests that hang.
     hanging: usize,
-    /// Whether the third server serves.
+    /// True if the third server is in service.
     is_changed: bool,
     events: Vec<Happened>,
     helps: bool,
 }
 
-/// Events that the largest terminal has room for.
+/// Number of events that fit on the largest terminal.
 const EVENTS_MAX: usize = 100;
 
 impl Scene {
@@ -186,7 +185,7 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene) {
     }
 }
 
-/// The keys, in as many words as fit into so many columns.
+/// Returns the key help that fits into this number of columns.
 fn keys(columns: u16) -> &'static str {
     const ALL: [&str; 3] = [
         " 1 stop/start server one   2 stop/start server two   c reload: third server   b blocked path   ? help   q quit ",
@@ -239,7 +238,7 @@ fn servers(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
             (true, 1) => Color::Yellow,
             (true, _) => Color::Magenta,
         };
-        // The number is beside the bar: on a bar it has the colour of the bar or none.
+        // The number is beside the bar: on the bar, it would take the bar's colour.
         let columns = [
             Constraint::Length(22),
             Constraint::Length(8),
@@ -271,8 +270,8 @@ fn servers(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     frame.render_widget(Paragraph::new(text), last);
 }
 
-/// How it went for clients, and whether that is bad. A request that hangs has not failed
-/// yet, and nobody would call that good.
+/// Returns the result for clients, and whether it is bad. A hanging request has not failed yet, but
+/// the result is not good, either.
 fn verdict(whole: Counted, hanging: usize) -> (String, bool) {
     let (failed, all) = (whole.failed, whole.requests());
     let mut text = format!("failed requests seen by clients: {failed} of {all}");
@@ -290,7 +289,7 @@ fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
         .flat_map(|event| event_lines(event.at, &event.text, columns))
         .map(Line::from)
         .collect();
-    // The newest are the ones that are looked at.
+    // The newest events are the relevant ones.
     let hidden = lines.len().saturating_sub(room);
     let shown: Vec<Line<'_>> = lines.into_iter().skip(hidden).collect();
     frame.render_widget(
@@ -299,8 +298,8 @@ fn events(frame: &mut Frame<'_>, area: Rect, scene: &Scene) {
     );
 }
 
-/// Wraps an event to lines of at most `columns` columns (a longer word is cut by the
-/// frame). Durations of checks and counts of remaining servers are left out.
+/// Wraps an event to lines of at most `columns` columns; the frame truncates longer words.
+/// Durations of checks and counts of remaining servers are left out.
 fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     const INDENT: &str = "          ";
     let short = text.split(", check duration").next().unwrap_or(text);
@@ -317,15 +316,15 @@ fn event_lines(at: Duration, text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// The configuration without its opening comment.
+/// Returns the configuration without its opening comment.
 fn excerpt(text: &str) -> &str {
     text.find("\nfrontend")
         .and_then(|at| text.get(at + 1..))
         .unwrap_or(text)
 }
 
-/// The lines of the file for so many rows: its end, where `c` adds a line and removes it.
-/// While the line is not there, it is shown as what the key adds.
+/// Returns the last lines of the file for this number of rows, where `c` adds or removes a line. A
+/// missing line is shown as the one that the key adds.
 fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     let added = ADDED.trim();
     let last = match is_changed {
@@ -338,7 +337,7 @@ fn file_lines(is_changed: bool, room: usize) -> Vec<Line<'static>> {
     lines.into_iter().skip(hidden).collect()
 }
 
-/// What the keys do, and what to watch.
+/// Help text: the keys, and what to watch.
 const HELP: &[&str] = &[
     "",
     " 1, 2   stop or start a server: the other one gets its requests",
@@ -407,7 +406,7 @@ mod tests {
         }
     }
 
-    /// The terminal of 120 columns and 35 rows that shows a scene.
+    /// Returns the terminal of 120 columns and 35 rows that shows a scene.
     fn drawn(scene: &Scene) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(120, 35)).unwrap();
         terminal.draw(|frame| draw(frame, scene)).unwrap();

@@ -1,6 +1,6 @@
-//! The part `demonstration`: faults of `evenkeel demo --platform`, on the pages of the console. The
-//! demonstration's own process writes the section, makes the faults, and says which there are; the
-//! role passes both on. Nothing here makes a fault, and without that process there is nothing.
+//! The part `demonstration`: faults of `evenkeel demo --platform` on the pages of the console. The
+//! demonstration's own process writes the section, injects the faults, and lists them; the role
+//! forwards both. Without that process the part offers nothing.
 
 mod role;
 
@@ -16,38 +16,38 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::path::{Path, PathBuf};
 
-/// The part's name.
+/// Name of the part.
 pub const NAME: &str = "demonstration";
-/// Bytes of a line on its socket.
+/// Limit of a line on its socket, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 << 10;
 
-/// Something of the platform that can have a fault, as a line of the socket has it.
+/// An object of the platform that can have a fault, in the format of the socket.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Thing {
-    /// Its kind: `node`, `link`, `server`.
+    /// Type: `node`, `link`, `server`.
     pub kind: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
-    /// Its state in a word.
+    /// Current state, as one word.
     pub state: String,
-    /// It has the fault.
+    /// The object has the fault.
     pub is_faulty: bool,
-    /// What can be done: the word, the button, and what follows.
+    /// Offered action: keyword, button text, and consequence.
     pub offer: [String; 3],
-    /// What is ordered by it.
+    /// Order of the action.
     pub order: Order,
 }
 
-/// An order to the demonstration, as a line of the socket has it.
+/// An order to the demonstration, in the format of the socket.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Order {
-    /// The key of its menu.
+    /// Menu key of the fault.
     pub key: char,
-    /// Whether the fault is to be there.
+    /// True to inject the fault, false to remove it.
     pub is_faulty: bool,
 }
 
-/// The section.
+/// Part of the demonstration.
 pub static PART: Part = Part {
     name: NAME,
     sections: Sections {
@@ -83,7 +83,7 @@ pub static PART: Part = Part {
     }),
 };
 
-/// The section itself, as the manual has it.
+/// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: NAME,

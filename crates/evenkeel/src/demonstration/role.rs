@@ -1,5 +1,5 @@
-//! The role: it has one connection to the process of the demonstration, from which come lines with all
-//! things, and to which go lines with orders.
+//! The role has one connection to the process of the demonstration. It receives lines with all
+//! objects, and sends lines with orders.
 
 use super::{LINE_BYTES_MAX, NAME, Order, Thing};
 use crate::confinement::as_console;
@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// How it is run.
+/// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     life: Life::Beside(Beside {
         keeps: false,
@@ -34,16 +34,16 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// The number of [`Order`] among messages.
+/// Message number of [`Order`].
 const ORDER: u16 = 1;
-/// What the page says above all.
+/// Headline of the page.
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
                     and the faults below are made on purpose";
 
-/// The connection, and what came over it.
+/// Connection to the demonstration, and its last data.
 struct Demonstration {
     path: PathBuf,
-    /// None: the demonstration has ended.
+    /// None after the demonstration has ended.
     stream: Option<UnixStream>,
     unread: Vec<u8>,
     things: Vec<Thing>,
@@ -79,7 +79,8 @@ impl Demonstration {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // It has ended; or writes no lines, so it is none.
+                // The demonstration has ended, or the peer sends no lines, so it is another
+                // program.
                 _ => self.stream = None,
             }
             while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
@@ -91,7 +92,7 @@ impl Demonstration {
         }
     }
 
-    /// Passes an order on.
+    /// Forwards an order.
     fn order(&mut self, order: Order) -> Result<String, String> {
         let ended = || "the demonstration has ended".to_owned();
         let stream = self.stream.as_mut().ok_or_else(ended)?;
@@ -229,7 +230,7 @@ mod tests {
         let mut lines = BufReader::new(demo);
         lines.read_line(&mut read).unwrap();
         assert_eq!(serde_json::from_str::<Order>(&read).unwrap(), order);
-        // It ends, and with it all that was offered.
+        // The demonstration ends, and with it all offers.
         drop((lines, listener));
         role.work();
         assert!(role.wakes().is_none());

@@ -1,8 +1,8 @@
-//! Codes of what is wrong with a `test` section.
+//! Error codes of a `test` section.
 
 use language::arguments::ArgumentCodes;
 
-/// The codes for missing, superfluous and invalid arguments.
+/// Codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
 language::codes! {

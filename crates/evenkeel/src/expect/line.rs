@@ -1,4 +1,4 @@
-//! `expect`: a request, and what should become of it.
+//! `expect`: a request with its expected result.
 
 use super::{Draft, Row, codes};
 use crate::route::{self, Asked, End, Request};
@@ -9,44 +9,45 @@ use std::ops::RangeInclusive;
 
 /// Status codes (RFC 9110, 15).
 const STATUS: RangeInclusive<i64> = 100..=599;
-/// Lines of all sections.
+/// Limit of lines in all sections.
 const EXPECTATIONS_MAX: usize = 1000;
-/// The words behind the request.
+/// Keywords after the request.
 const WORDS: [&str; 12] = [
     "from", "on", "to", "through", "sni", "header", "data", "backend", "server", "status",
     "location", "refused",
 ];
 
-/// A request, and what should become of it.
+/// A request with its expected results.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expectation {
-    /// The request.
+    /// Request of the line.
     pub request: Request,
-    /// The whole line.
+    /// Position of the line.
     pub span: Span,
-    /// Where the frontend is named.
+    /// Position of the frontend's name.
     pub on: Option<Span>,
-    /// All of these.
+    /// Expected results, all of which have to be met.
     pub wishes: Vec<(Wish, Span)>,
 }
 
-/// What should become of a request.
+/// Expected result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wish {
-    /// A server of this backend gets it; or the backend replies, if a reply is expected.
+    /// A server of this backend gets the request; or the backend responds, if a response is
+    /// expected.
     Backend(String),
-    /// This server gets it.
+    /// This server receives the request.
     Server {
-        /// Its backend, if it is named.
+        /// Backend of the server, if it is named.
         backend: Option<String>,
-        /// Its name.
+        /// Name of the server.
         server: String,
     },
-    /// The proxy replies with this status.
+    /// The proxy responds with this status.
     Status(u16),
     /// The proxy redirects to this URL.
     Location(String),
-    /// Neither a server gets it, nor does a line reply.
+    /// No server gets the request, and no line responds.
     Refused,
 }
 
@@ -66,7 +67,7 @@ impl fmt::Display for Wish {
     }
 }
 
-/// An option that may be given once.
+/// Parses an option that may be given once.
 fn once<T>(args: &Args<'_>, word: &Word, slot: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
     match slot.replace(value) {
         None => Ok(()),
@@ -74,7 +75,7 @@ fn once<T>(args: &Args<'_>, word: &Word, slot: &mut Option<T>, value: T) -> Resu
     }
 }
 
-/// The word behind a keyword of the line.
+/// Returns the word after a keyword of the line.
 fn behind<'l>(args: &mut Args<'l>, word: &Word, what: &str) -> Result<&'l Word, Diagnostic> {
     args.required(&format!("{what} behind '{}'", word.text()))
 }
@@ -93,7 +94,7 @@ fn end(args: &mut Args<'_>, word: &Word) -> Result<End, Diagnostic> {
     route::end(value.str()).ok_or_else(|| args.unfit(value, not))
 }
 
-/// The error for a word that is none of the line.
+/// Returns the error for an unknown word.
 fn unknown(args: &Args<'_>, word: &Word) -> Diagnostic {
     let told = args.unfit(word, "neither a request nor a keyword of this line");
     match suggest::nearest(&word.text(), WORDS) {
@@ -102,7 +103,7 @@ fn unknown(args: &Args<'_>, word: &Word) -> Diagnostic {
     }
 }
 
-/// The request at the beginning of the line; a connection where there is none.
+/// Parses the request at the beginning of the line; without one, it is a connection.
 fn asked(args: &mut Args<'_>) -> Result<Asked, Diagnostic> {
     let is_target = |word: &Word| word.str().starts_with('/') || word.str().contains("://");
     let Some(first) = args.peek().filter(|word| !WORDS.contains(&word.str())) else {
@@ -124,7 +125,7 @@ fn asked(args: &mut Args<'_>) -> Result<Asked, Diagnostic> {
     asked.map_err(|words| args.mistake(&codes::VALUE, first.span.to(target.span), &words))
 }
 
-/// What is gathered of a line.
+/// Values that were parsed from a line.
 #[derive(Default)]
 struct Gathered {
     source: Option<End>,
@@ -137,7 +138,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Takes one keyword with what is behind it.
+    /// Parses a keyword with its value.
     fn take(&mut self, args: &mut Args<'_>, word: &Word, asked: &mut Asked) -> Built {
         match word.str() {
             "from" => {
@@ -180,7 +181,7 @@ impl Gathered {
     }
 }
 
-/// An outcome.
+/// Parses an expected result.
 fn wish(args: &mut Args<'_>, word: &Word) -> Result<Wish, Diagnostic> {
     Ok(match word.str() {
         "backend" => Wish::Backend(text(args, word, "the name of a backend")?),

@@ -1,4 +1,4 @@
-//! What becomes of the requests, and where that is not what was expected.
+//! Evaluates the requests of `test` sections, and reports unexpected results.
 
 use super::{Expectation, Wish, codes};
 use crate::route::{NotFollowed, Outcome, Report, Request};
@@ -8,10 +8,10 @@ use language::{Diagnostic, SourceMap};
 use proxy::route::NotThere;
 use std::time::{Duration, Instant};
 
-/// How long all of them may take.
+/// Timeout for all requests together.
 const TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Serves the requests by what was loaded, and returns what is wrong.
+/// Evaluates the requests with the loaded configuration, and returns errors for unexpected results.
 pub fn unmet(
     expectations: &[Expectation],
     recording: &Recording,
@@ -30,7 +30,7 @@ pub fn unmet(
             told.push(Diagnostic::error(&codes::TOO_MANY, one.span, words));
             break;
         }
-        // Each meets tables and counters of its own.
+        // Each request gets fresh tables and counters.
         let Some(config) = load::replay(recording.clone()).config else {
             continue;
         };
@@ -57,7 +57,7 @@ fn not_followed(one: &Expectation, error: &NotFollowed) -> Diagnostic {
     }
 }
 
-/// What is wrong, if anything is.
+/// Returns an error if the result differs from the expectation.
 fn difference(one: &Expectation, report: &Report, files: &[String]) -> Option<Diagnostic> {
     let replies = |(wish, _): &(Wish, _)| matches!(wish, Wish::Status(_) | Wish::Location(_));
     let replies = one.wishes.iter().any(replies);
@@ -107,7 +107,7 @@ fn is_met(wish: &Wish, replies: bool, report: &Report) -> bool {
     }
 }
 
-/// What became of it.
+/// Describes the result of a request.
 fn became(report: &Report) -> String {
     match &report.outcome {
         Outcome::Server {
@@ -135,7 +135,7 @@ fn why(outcome: &Outcome) -> &str {
     }
 }
 
-/// The command that shows more.
+/// Returns the command that shows more.
 fn command(request: &Request, report: &Report, files: &[String]) -> String {
     let asked = &request.asked;
     let scheme = if report.tls.is_some() {
@@ -185,7 +185,7 @@ fn command(request: &Request, report: &Report, files: &[String]) -> String {
     words.join(" ")
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
     match !text.is_empty() && text.chars().all(is_plain) {

@@ -1,5 +1,5 @@
-//! The `test` section: requests, and what should become of them. A check of the files
-//! serves each one, and says where something else does.
+//! The `test` section: requests with their expected results. A check of the files evaluates each
+//! request and reports unexpected results.
 
 mod codes;
 mod line;
@@ -47,7 +47,7 @@ static FAMILIES: &[Family<LineBuilder>] = &[("Tests of a configuration", line::L
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("test", FAMILIES, begin)];
 
-/// The section itself, as the manual has it.
+/// Documentation of the section for the manual.
 static DOCUMENTED_SECTION: Documented = Documented {
     kind: "section",
     name: "test",
@@ -66,7 +66,7 @@ fn documented() -> Vec<Documented> {
     all
 }
 
-/// The first line.
+/// Parses the first line.
 fn begin(draft: &mut Draft, head: &Line) -> Built {
     let mut args = Args::new(head, 1, "test", "test [<name>]", &codes::OF_ARGUMENTS);
     args.next();

@@ -1,4 +1,4 @@
-//! What lines of a `test` section come to, and what is said where they are not met.
+//! Tests of the lines of a `test` section, and of the messages for unexpected results.
 
 use super::*;
 use crate::parts::Site;
@@ -6,7 +6,7 @@ use crate::process::load_files;
 use configuration::LoadOptions;
 use language::render;
 
-/// What most of the requests below come to.
+/// Configuration of most requests below.
 const SITE: &str = "\
 defaults
     mode http
@@ -58,7 +58,7 @@ fn load(lines: &str) -> Site {
     load_files(files, None, LoadOptions::default(), None)
 }
 
-/// What is told of a section with these lines.
+/// Returns the diagnostics of a section with these lines.
 fn told(lines: &[&str]) -> String {
     let mut site = load(&format!("test all\n    {}\n", lines.join("\n    ")));
     site.meet_expectations();

@@ -1,10 +1,10 @@
-//! HAProxy's command line: flags of one or two letters, some with their value
-//! glued on, some with a word behind them. Nothing is done here.
+//! Parser of HAProxy's command line: flags of one or two letters, with the value attached or as the
+//! next argument. The module only parses.
 
 use part::before::{Before, Farewell};
 use std::path::PathBuf;
 
-/// The parsed arguments.
+/// Parsed arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
     /// `-f`, and what stands behind `--`.
@@ -66,7 +66,7 @@ pub struct Arguments {
 /// Why a command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// The usage is shown.
+    /// The usage has to be printed.
     #[error("invalid command line")]
     Usage,
     /// A flag without its value.
@@ -81,7 +81,7 @@ pub enum ArgumentError {
     /// A number of `-sf` or `-st` goes on with something else.
     #[error("{flag} option: some bytes unconsumed in PID list {{{rest}}}")]
     Pid {
-        /// The flag.
+        /// Option with the list.
         flag: &'static str,
         /// The text after the number.
         rest: String,
@@ -208,7 +208,7 @@ fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), Argu
         "-L" => parsed.local_peer = Some(name("-L", value(text, words)?)?),
         "-cc" => match value(text, words) {
             Ok(condition) => parsed.condition = Some(name("-cc", condition)?),
-            // HAProxy shows its usage here.
+            // HAProxy prints its usage here.
             Err(_) => return Err(ArgumentError::Usage),
         },
         "-n" => parsed.connections = positive(&number(value(text, words)?)),
@@ -258,7 +258,7 @@ fn number(word: std::ffi::OsString) -> u64 {
         .unwrap_or(if digits > 0 { u64::MAX } else { 0 })
 }
 
-/// 0 is "not set".
+/// The value 0 means "not set".
 fn positive(number: &u64) -> Option<u32> {
     u32::try_from(*number)
         .ok()

@@ -1,5 +1,4 @@
-//! The personality under the name `haproxy`: its flags, its messages, its exit
-//! codes.
+//! The personality `haproxy`: its flags, its messages, its exit codes.
 
 mod arguments;
 mod text;
@@ -93,7 +92,7 @@ fn supervise(
     arguments: &Arguments,
     masters: Vec<MasterSocket>,
 ) -> ExitCode {
-    // `-C` is obeyed by the loader; names count from there.
+    // The loader executes `-C`; file names are relative to that directory.
     supervisor::main(supervisor::Command {
         personality: Personality::Haproxy,
         arguments: words,
@@ -142,7 +141,7 @@ fn warn_of_sockets(arguments: &Arguments, voice: &mut Voice) {
     }
 }
 
-/// `master-worker` in `global`.
+/// Returns whether `global` contains `master-worker`.
 fn asks_for_a_master(loaded: &Loaded) -> bool {
     let config = loaded.config.as_ref();
     config.is_some_and(|config| config.global.master_worker)
@@ -178,13 +177,13 @@ fn refuse(error: &ArgumentError) -> ExitCode {
 
 fn usage() -> ExitCode {
     print(&text::version());
-    // Nobody is left to be told that standard error is closed.
+    // An error is ignored: it means that standard error is closed.
     let _ = std::io::stderr().write_all(text::USAGE.as_bytes());
     ExitCode::from(REFUSED)
 }
 
 fn print(text: &str) {
-    // A reader that has gone (`haproxy -vv | head -1`) is no error.
+    // A closed pipe (`haproxy -vv | head -1`) is no error.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
@@ -202,7 +201,7 @@ fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCo
     }
 }
 
-/// The command line, understood.
+/// Parses the command line.
 pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
     arguments::parse(words)
 }
@@ -235,7 +234,7 @@ pub fn enter(arguments: &Arguments, voice: &mut Voice) -> Option<()> {
     Some(())
 }
 
-/// How the command line wants files to be loaded.
+/// Returns the load options of the command line.
 pub fn load_options(arguments: &Arguments) -> LoadOptions {
     LoadOptions {
         resolve_names: true,
@@ -265,7 +264,7 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();
     let mut site = process::load_files(files, local_peer, load_options(arguments), None);
-    // Of files that are refused it is not known what they ask for.
+    // The roles that refused files request are not known.
     if !arguments.check && site.proxy.config.is_some() && !asks_for_a_master(&site.proxy) {
         site.without_roles();
     }
@@ -311,7 +310,7 @@ fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> 
     };
     match process::run(loaded, config, &plan(arguments), claim, voice) {
         Ok(()) => ExitCode::SUCCESS,
-        // The one in the background said why.
+        // The background process has reported the reason.
         Err(process::StartError::Daemon(DaemonError::Child)) => ExitCode::from(REFUSED),
         Err(error @ process::StartError::TakeOver { .. }) => {
             voice.alert(error);

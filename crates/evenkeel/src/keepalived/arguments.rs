@@ -1,5 +1,5 @@
-//! keepalived's command line, as getopt_long(3) takes it apart: short options that
-//! may stand together, long ones without abbreviation. Nothing is done here.
+//! Parser of keepalived's command line, with the rules of getopt_long(3): short options may be
+//! combined, long ones may not be abbreviated. The module only parses.
 
 use part::voice::keepalived::FACILITY_DAEMON;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// The file that is read where none is named.
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 
-/// The parsed arguments.
+/// Parsed arguments.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Arguments {
     /// `-f`
@@ -34,7 +34,7 @@ pub struct Arguments {
     pub no_syslog: bool,
     /// `-u`
     pub umask: Option<u32>,
-    /// Not `-V`, or `-X`.
+    /// True without `-V` and `-X`.
     pub releases: bool,
     /// `-R`
     pub once: bool,
@@ -73,7 +73,7 @@ pub struct Arguments {
 /// Why a command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// It was told already what is wrong.
+    /// The errors have been reported already.
     #[error("{}", .0.join("\n"))]
     Told(Vec<String>),
     /// `-C`
@@ -87,12 +87,12 @@ pub enum ArgumentError {
     Genhash,
 }
 
-/// Whether an option has a value.
+/// Value of an option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Value {
     No,
     Yes,
-    /// Only glued on.
+    /// Optional; only attached.
     Perhaps,
 }
 
@@ -158,7 +158,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
         } else if let Some(letters) = bytes.strip_prefix(b"-").filter(|rest| !rest.is_empty()) {
             short_options(&mut parsed, letters, &mut words);
         }
-        // Words that are not options are ignored, as in keepalived.
+        // Arguments that are not options are ignored, as in keepalived.
     }
     parsed
 }
@@ -277,7 +277,7 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
         "address-monitoring" | "perf" | "debug" => {
             parsed.told.push(format!("--{name} has no effect here"));
         }
-        // What there is nothing of: checkers, a process for BFD, checks of memory.
+        // Options without effect here: checkers, a process for BFD, checks of memory.
         _ => {}
     }
 }
@@ -285,7 +285,7 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
 /// LOG_USER, and the first LOG_LOCAL.
 const FACILITY_USER: u8 = 1;
 const FACILITY_LOCAL: u8 = 16;
-/// How many LOG_LOCAL there are.
+/// Number of LOG_LOCAL facilities.
 const LOCALS: u8 = 8;
 
 fn facility(parsed: &mut Arguments, text: &str) {

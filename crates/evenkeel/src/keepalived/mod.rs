@@ -1,5 +1,5 @@
-//! The personality under the name `keepalived`: its flags, its messages, its exit
-//! codes. The addresses themselves are the address role's, under our supervisor.
+//! The personality `keepalived`: its flags, its messages, its exit codes. The address role handles
+//! the addresses, under our supervisor.
 
 mod arguments;
 mod text;
@@ -31,7 +31,7 @@ const USAGE: u8 = 1;
 const ERRORS: u8 = 5;
 /// `-t`: scripts run without security; also, there is no configuration to run.
 const INSECURE: u8 = 6;
-/// There is no file.
+/// Exit code for a missing file.
 const MISSING: u8 = 6;
 
 /// Warnings that are errors of the configuration there: a password that is cut,
@@ -83,7 +83,7 @@ fn tell(parsed: &Arguments) -> ExitCode {
             say(&format!("Unknown sigfunc {purpose}"));
             return ExitCode::from(USAGE);
         };
-        // A reader that has gone is no error.
+        // A closed pipe is no error.
         let _ = writeln!(std::io::stdout(), "{number}");
         return ExitCode::SUCCESS;
     }
@@ -91,7 +91,7 @@ fn tell(parsed: &Arguments) -> ExitCode {
         true => text::version(),
         false => text::USAGE.to_owned(),
     };
-    // To standard error, as there.
+    // keepalived uses standard error, too.
     part::voice::write_error(&text);
     ExitCode::SUCCESS
 }
@@ -117,7 +117,7 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     }
 }
 
-/// Where lines of the log go.
+/// Returns the destination of the log.
 pub fn log_wish(parsed: &Arguments) -> LogWish {
     let file = parsed.log_file.as_deref();
     LogWish {
@@ -150,8 +150,8 @@ fn role_pid_file(parsed: &Arguments) -> PathBuf {
     file.map_or_else(beside, absolute)
 }
 
-/// Where files of process ids are: in a namespace, where they can be seen from
-/// outside of it.
+/// Returns the directory of PID files: that of the host even in a network namespace, so that the
+/// files are visible outside.
 fn run_directory(parsed: &Arguments) -> PathBuf {
     match &parsed.namespace {
         None => "/run".into(),
@@ -172,7 +172,7 @@ fn test(parsed: &Arguments, to: Option<&Path>) -> ExitCode {
     });
     match file {
         Some(Ok(mut file)) => {
-            // Standard error is what is left.
+            // Standard error is the last resort.
             if file.write_all(&output).is_err() {
                 let _ = std::io::stderr().write_all(&output);
             }
@@ -188,7 +188,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
     let paths = [parsed.file.clone()];
     let Ok(files) = files::read_some(&paths) else {
         output.extend(format!("{}\n", missing(&paths)).into_bytes());
-        // There is nothing wrong with it, as there.
+        // keepalived reports no error here, either.
         return 0;
     };
     let read = addresses::read(&files, &wishes(parsed), &mut Machine::new());
@@ -202,10 +202,9 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
         );
         return INSECURE;
     }
-    // What only we tell fails nobody's test.
+    // Diagnostics that only we report must not change the exit code.
     let also_there = |one: &Diagnostic| {
-        // keepalived says nothing of a `notify` script that is not there; only what is
-        // tracked has a label.
+        // keepalived does not report a missing `notify` script; only tracked scripts have a label.
         let notifies = one.code.id == SCRIPT_UNUSABLE && one.label.is_empty();
         ERRORS_THERE.contains(&one.code.id) && !notifies
     };
@@ -215,7 +214,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
     }
 }
 
-/// How files are to be taken.
+/// Returns the load options for the files.
 pub fn wishes(parsed: &Arguments) -> AddressWishes {
     AddressWishes {
         keeps: !parsed.releases,
@@ -236,7 +235,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         allow_core();
     }
     if parsed.namespace.is_some() {
-        // Without it the files of process ids are told as missing.
+        // Without the directory, the PID files are reported as missing.
         let _ = std::fs::create_dir_all(run_directory(parsed));
     }
     let mut log = Log::open(log_wish(parsed), Speaker::Parent);
@@ -275,7 +274,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
     })
 }
 
-/// What the address role is told on a signal of keepalived's.
+/// Translates a signal of keepalived into a message to the address role.
 fn dump(caught: Caught) -> Option<PartMessage> {
     let dump = match caught {
         Caught::Signal(Signal::SIGUSR1) => Dump::Data,
@@ -302,6 +301,6 @@ fn allow_core() {
         current: None,
         maximum: None,
     };
-    // Who may not raise it has what the system allows.
+    // Without the privilege to raise it, the system's limit applies.
     let _ = setrlimit(Resource::Core, all);
 }

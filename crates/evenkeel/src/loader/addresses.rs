@@ -1,4 +1,4 @@
-//! Files of keepalived's: which they are, and what they come to.
+//! Files in keepalived's language: which files they are, and their configuration.
 
 use crate::parts;
 use address::config::{Config, Instance};
@@ -8,18 +8,18 @@ use language::{Diagnostics, SourceMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How keepalived's files are to be taken.
+/// Load options for the files of keepalived.
 #[derive(Clone, Debug, Default)]
 pub struct AddressWishes {
     /// `-i`
     pub config_id: Option<String>,
     /// `-P`
     pub vrrp_only: bool,
-    /// Under the name `keepalived`.
+    /// True under the name `keepalived`.
     pub as_keepalived: bool,
-    /// `-s`: wins over the file.
+    /// `-s`: overrides the file.
     pub namespace: Option<String>,
-    /// `-u`: wins over the file.
+    /// `-u`: overrides the file.
     pub umask: Option<u32>,
     /// `-B`: no BFD.
     pub no_bfd: bool,
@@ -27,15 +27,15 @@ pub struct AddressWishes {
     pub keeps: bool,
 }
 
-/// Addresses live for so many down intervals without a role that renews them.
+/// Lifetime of addresses that no role renews, in down intervals.
 const LIFETIME_DOWN_INTERVALS: u32 = 10;
-/// The shortest life that the kernel keeps well: it counts seconds.
+/// Minimum lifetime: the kernel counts seconds.
 const LIFETIME_MIN: Duration = Duration::from_secs(2);
 
-/// How long the addresses of an instance outlive their role, so that they vanish
-/// from a machine on which everything was killed.
+/// Returns the time for which the addresses of an instance outlive their role. Then they disappear
+/// from a machine on which all processes were killed.
 fn lifetime(instance: &Instance) -> Duration {
-    // The skew of the least priority is below one advert.
+    // The skew of the lowest priority is less than one advert interval.
     let adverts = u32::from(instance.options.down_timer_adverts) + 1;
     let down = instance.options.advert_interval.saturating_mul(adverts);
     down.saturating_mul(LIFETIME_DOWN_INTERVALS)
@@ -46,15 +46,15 @@ fn lifetime(instance: &Instance) -> Duration {
 pub struct Read {
     /// None if there is an error.
     pub config: Option<Config>,
-    /// The files.
+    /// Loaded files.
     pub sources: SourceMap,
-    /// The diagnostics.
+    /// Diagnostics of the load.
     pub diagnostics: Diagnostics,
-    /// Files that they include.
+    /// Included files.
     pub included: Vec<PathBuf>,
 }
 
-/// Takes the files that are keepalived's out of all.
+/// Moves the files in keepalived's language out of the list.
 pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
     let sections: Vec<&str> = parts::words().names().collect();
     let is = |file: &mut NamedFile| dialect::is_keepalived(&file.1, &sections);

@@ -1,4 +1,4 @@
-//! The differences that a change brings, and those that need a restart, as text.
+//! Differences of a change, and those that need a restart, as text.
 
 use crate::confinement::{self, group_name, user_name};
 use crate::parts;
@@ -13,8 +13,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The rights that the role has, which it cannot get back once it gave them up,
-/// and what the file asks for in vain.
+/// Returns the privileges of the role, which it cannot regain after dropping them, and the
+/// configured ones that it lacks.
 pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) {
     let Some(previous) = previous else {
         return (wanted, Vec::new());
@@ -62,14 +62,14 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     (has.clone(), fixed)
 }
 
-/// Most inputs beside the lines that a change names.
+/// Limit of listed inputs in addition to changed lines.
 const CHANGED_INPUTS_MAX: usize = 8;
 
-/// Lines that a change is told in.
+/// Limit of lines about a change.
 const LINES_MAX: usize = 40;
 
-/// The recording of the version that serves; None when this is the start, or
-/// when it is of another version of the program.
+/// Returns the recording of the served version; None at the start, or if it is from another version
+/// of the program.
 pub fn recording(before: Option<&OwnedFd>) -> Option<Recording> {
     let bytes = Zeroizing::new(memory::read(before?).ok()?);
     Recording::decode(&bytes).ok()
@@ -112,7 +112,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
         other: &new_named,
     };
     let mut vocabulary = parts::vocabulary();
-    // In a message, not even what a key is called.
+    // A message must not even contain the name of a key.
     vocabulary.secrets.push("key");
     let difference = between(old, new, &vocabulary);
     if !difference.is_empty() {
@@ -131,8 +131,8 @@ fn difference(before: &Recording, now: &Recording) -> String {
     format!("no line changed; changed: {}{more}", named.join(", "))
 }
 
-/// The files that lines name, less those that are the same in the other
-/// version: they may be large.
+/// Returns the referenced files, except those that are equal in the other version: they may be
+/// large.
 fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
     let others: HashMap<&Path, Option<&[u8]>> = other.named().collect();
     let differ = of
@@ -140,7 +140,7 @@ fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
         .filter(|(path, text)| others.get(path) != Some(text));
     let texts =
         differ.filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())));
-    // Certificates and keys: that they are others, and no more.
+    // Certificates and keys: only the fact that they differ.
     let others: HashMap<&Path, u64> = other.secrets().collect();
     let secrets = of
         .secrets()

@@ -1,6 +1,6 @@
-//! A version of the cluster as a loader has it, both ways: from a set of files to a
-//! load that asks no file of this machine, and from the files of a command line,
-//! by loading them, to a set that has everything they name.
+//! Conversion between cluster versions and loads. A set of files is loaded without reading this
+//! machine's files. The files of a command line are loaded into a set that contains everything they
+//! name.
 
 use super::addresses::{self, AddressWishes};
 use crate::identity;
@@ -24,9 +24,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Permissions of a file that cannot be asked for them any more.
+/// Default permissions of a file whose mode is not known any more.
 const MODE: u32 = 0o600;
-/// The bits of a file's mode that are permissions.
+/// Permission bits of a file's mode.
 const PERMISSIONS: u32 = 0o7777;
 
 /// Returns the description of the version, for the hint about a missing file.
@@ -48,14 +48,14 @@ pub fn grammar(set: &FileSet) -> Grammar {
     }
 }
 
-/// The files of the command line that a set has.
+/// Returns the configuration files of a set.
 pub fn main_files(set: &FileSet) -> Vec<NamedFile> {
     let main = set.files.iter().filter(|file| file.main);
     main.map(|file| (file.path.clone(), file.bytes.clone()))
         .collect()
 }
 
-/// Loads files; whatever they name is the set's.
+/// Loads files; every file that they name comes from the set.
 pub fn load(
     set: &FileSet,
     files: Vec<NamedFile>,
@@ -85,7 +85,7 @@ pub fn load(
     site
 }
 
-/// The source of files; everything else is asked of this machine.
+/// Source of files; all other queries go to this machine.
 trait Files {
     fn host_name(&mut self, machine: &mut Machine) -> String {
         machine.host_name()
@@ -96,14 +96,14 @@ trait Files {
     fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>>;
 }
 
-/// This machine, but for files.
+/// This machine, but with the files of a set.
 #[derive(Default)]
 struct WithFiles<F> {
     machine: Machine,
     files: F,
-    /// What applies where the machine lacks something for an accepted version.
+    /// Fallback for resources that this machine lacks for an accepted version.
     fallback: Option<Arc<Fallback>>,
-    /// Looks up names, and notes those that do not resolve.
+    /// Resolves names, and records those that do not resolve.
     names: Option<Arc<Fallback>>,
 }
 
@@ -176,7 +176,7 @@ impl<F: Files> Outside for WithFiles<F> {
     }
 }
 
-/// This machine with the files of a set.
+/// Returns this machine with the files of a set.
 pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: Machine::new(),
@@ -186,7 +186,7 @@ pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     }
 }
 
-/// This machine with its own files. Names that do not resolve are noted.
+/// Returns this machine with its own files. Names that do not resolve are recorded.
 pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
         machine: Machine::new(),
@@ -266,16 +266,16 @@ impl Files for Noted {
     }
 }
 
-/// Why files are no version.
+/// Reason why files do not form a version.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
     /// A file of the command line.
     #[error(transparent)]
     File(#[from] FileError),
-    /// There are errors in them, which were told.
+    /// The files have errors, which were reported.
     #[error("nothing was changed: the files have errors")]
     Refused,
-    /// A name that is no text.
+    /// A name is not valid UTF-8.
     #[error("'{}' is not a valid file name for a version: it is not UTF-8", .0.display())]
     Name(PathBuf),
     /// More files than a version has.
@@ -331,7 +331,6 @@ pub fn collect(
     gathering.finish()
 }
 
-/// A set that grows.
 #[derive(Default)]
 struct Gathering {
     set: FileSet,
@@ -390,8 +389,8 @@ impl Gathering {
         Ok(())
     }
 
-    /// Of each directory, only what leads to something: whatever else lies there is
-    /// no part of the version.
+    /// Keeps only entries that lead to a file of the version: other files in the directories are
+    /// not part of it.
     fn finish(mut self) -> Result<FileSet, CollectError> {
         let directories: Vec<PathBuf> = self.listings.keys().map(PathBuf::from).collect();
         let files: Vec<&Path> = self
@@ -607,7 +606,7 @@ mod tests {
         assert!(refused.config.is_none());
         let told = render::concise(&refused.sources, &refused.diagnostics, true);
         assert!(told.contains("error[E1061]"), "{told}");
-        // One that was accepted by an older program is served.
+        // A version that was accepted by an older program is served.
         let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
         assert!(loaded(&set, Some(&fallback)).config.is_some());
     }

@@ -1,5 +1,6 @@
-//! What a machine lacks for a version of the cluster that it accepted earlier. The version is
-//! served without it, or with the answer of an earlier load; any other version is refused for it.
+//! Resources that this machine lacks for an accepted version of the cluster. The version is served
+//! without them, or with the result of an earlier load. Any other version is refused because of
+//! them.
 
 use super::{Refusal, Wishes};
 use cluster::durable;
@@ -16,20 +17,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Largest file of earlier answers, bytes.
+/// Limit of the file with earlier results, in bytes.
 const FOUND_BYTES_MAX: u64 = 4 << 20;
-/// The time for nameservers that do not respond, before anything is served.
+/// Timeout for nameservers before anything is served.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The same at a start of files, without answers of earlier loads.
+/// Timeout at a start of files, without results of earlier loads.
 const START_PATIENCE: Duration = Duration::from_secs(20);
-/// The same when the version is served already, and what it lacks is looked for again.
+/// Timeout when the version is served already, and its missing resources are looked up again.
 const RETRY_PATIENCE: Duration = Duration::from_secs(20);
-/// The same for a load that a name without an address may refuse.
+/// Timeout of a load that an unresolved name may cause to be refused.
 const FULL_PATIENCE: Duration = Duration::from_secs(3_600);
 
 impl Wishes {
-    /// Prepares what applies where this machine lacks something for the load. A check needs
-    /// nothing of it.
+    /// Prepares the fallback for resources that this machine lacks. A check needs none.
     pub(super) fn find_without(&mut self, load: &Load, form: Form) {
         match (load.dry, load.accepted) {
             (true, _) => {}
@@ -38,9 +38,10 @@ impl Wishes {
         }
     }
 
-    /// Notes the names that do not resolve, so that they are looked up again. A start goes on
+    /// Records names that do not resolve, so that they are looked up again. A start continues
     /// without them, because a nameserver may start later than this machine, and so does a change
-    /// of a version that lacks some. Under the names of other programs, lines say which may lack.
+    /// of a version that lacks some. Under the names of other programs, only permitted lines may
+    /// lack names.
     fn note_names(&mut self, load: &Load, form: Form) {
         let lacks = |plan: &Plan| plan.lacks.missing.iter().any(is_name);
         let is_start = load.previous.as_ref().is_none_or(lacks);
@@ -54,7 +55,7 @@ impl Wishes {
         self.fallback = Some(Arc::new(Fallback::of_names(patience)));
     }
 
-    /// Loads the accepted version also where this machine lacks something.
+    /// Loads the accepted version even if this machine lacks something.
     fn go_on_without(&mut self, load: &Load) {
         let patience = match load.retries {
             true => RETRY_PATIENCE,
@@ -65,7 +66,7 @@ impl Wishes {
         self.fallback = Some(Arc::new(Fallback::new(found(load), patience)));
     }
 
-    /// What the load did not find.
+    /// Returns the resources that the load did not find.
     pub(super) fn lacking(&self) -> Vec<Missing> {
         let lacks = self.fallback.iter().flat_map(|fallback| fallback.lacks());
         let mut missing: Vec<Missing> = lacks.map(|lack| describe(&lack)).collect();
@@ -74,9 +75,9 @@ impl Wishes {
     }
 }
 
-/// Whether the directory that a line names is there, or none is named. One that is not is
-/// added to the missing things of an accepted version; for any other version the caller finds
-/// out later.
+/// Returns whether the directory that a line names exists; true if none is named. For an accepted
+/// version, a missing directory is added to the missing resources. For any other version the caller
+/// detects it later.
 pub(super) fn has_directory(
     wishes: &Wishes,
     path: Option<&Path>,
@@ -98,8 +99,8 @@ fn is_name(missing: &Missing) -> bool {
     missing.kind == MissingKind::Name
 }
 
-/// The names that a change of files would add to those that the served version lacks: a mistake
-/// in a name is refused as soon as there is a version to keep.
+/// Returns the unresolved names that a change adds to those of the served version. A mistake in a
+/// name is refused if there is a version to keep.
 fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
     let Some(before) = load.previous.as_ref().filter(|_| !load.set) else {
         return Vec::new();
@@ -108,7 +109,7 @@ fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
     missing.iter().filter(is_new).collect()
 }
 
-/// Refuses a change of files that adds names without an address.
+/// Refuses a change that adds unresolved names.
 pub(super) fn refuse_new_names(
     load: &Load,
     missing: &[Missing],
@@ -166,7 +167,7 @@ fn describe(lack: &Lack) -> Missing {
     Missing { kind, what, why }
 }
 
-/// Why a version does without a file: it is not there, or it cannot be used.
+/// Returns why a file is missing for a version: it does not exist, or cannot be used.
 fn fault_of(path: &Path) -> (MissingKind, String) {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -199,13 +200,13 @@ fn found(load: &Load) -> Found {
         .found
         .as_deref()
         .map(|path| Path::new(OsStr::from_bytes(path)));
-    // Without the file nothing was found earlier.
+    // Without the file there are no earlier results.
     path.map(|path| read(path).unwrap_or_default())
         .unwrap_or_default()
 }
 
-/// Keeps what a load of a version of the cluster found, for a start without nameservers. A disk
-/// that refuses it costs nothing but that.
+/// Stores what a load of a cluster version found, for a start without nameservers. A failure to
+/// write costs only that.
 pub(super) fn remember(load: &Load, recording: &Recording) {
     let Some(path) = load.found.as_deref().filter(|_| load.set && !load.dry) else {
         return;
@@ -225,12 +226,12 @@ mod tests {
     use keyword::load::Loaded;
     use part::role::Lacks;
 
-    /// A name that no nameserver is asked for: a label is too long.
+    /// A name with a label that is too long, so that no nameserver is queried.
     fn name(line: &str) -> String {
         format!("{}.{line}", "x".repeat(64))
     }
 
-    /// Each kind of line with a name that is resolved when the file is loaded.
+    /// A line of each type with a name that is resolved when the file is loaded.
     fn text() -> String {
         let lines = "global\n log @log:514 local0\n log tcp@@stream:514 local0\n\
              ring r\n server one @ring:514\n\
@@ -280,7 +281,7 @@ mod tests {
         wanted.sort_unstable();
         assert_eq!(names, wanted);
         assert!(missing.iter().all(is_name));
-        // Lines without an address are not there; others are not replaced by localhost.
+        // Lines without an address are dropped; others are not replaced by localhost.
         assert!(config.global.logs.is_empty() && config.listens());
         let b = config.proxies.iter().find(|proxy| &*proxy.name == "b");
         let of = |at: usize| b.expect("backend b").servers[at].clone();
@@ -303,7 +304,7 @@ mod tests {
         assert!(start.options.ignore_unresolved && !start.accepted);
         let fallback = start.fallback.expect("names are noted");
         assert!(!fallback.is_of_accepted());
-        // A version of a cluster that is not accepted yet, and another program's name.
+        // A cluster version that is not accepted yet, and another program's name.
         let set = Load {
             set: true,
             ..Load::default()

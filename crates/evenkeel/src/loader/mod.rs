@@ -1,10 +1,10 @@
-//! The loader: a short-lived process with the rights of the start, one for the
-//! start and one for each change. It may read files, look names up, open and
-//! bind; it parses what a user wrote, so the supervisor need not.
+//! The loader: a short-lived process with the initial privileges, one for the start and one for
+//! each change. It may read files, resolve names, open and bind. It parses user input, so that the
+//! supervisor need not.
 //!
-//! What it makes of all that (a plan, a bundle, descriptors) it gives to the
-//! supervisor and ends. It serves nobody, gives up no right and changes
-//! nothing that serves: what it opened and nobody takes is closed with it.
+//! The loader passes its results (a plan, a bundle, descriptors) to the supervisor and ends. It
+//! serves no traffic, drops no privileges and changes nothing in service. Descriptors that the
+//! supervisor does not take are closed at its end.
 
 pub mod addresses;
 mod compare;
@@ -28,17 +28,17 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the supervisor may take to fetch the outcome.
+/// Time that the supervisor has to fetch the result.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Parses the command line of a start.
 pub type WishesOf = fn(&Load, &mut Voice) -> Result<Wishes, Refusal>;
 
-/// The life of a loader.
+/// Runs a loader.
 pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
     match work(&mut channel, wishes) {
         Ok(()) => ExitCode::SUCCESS,
-        // The supervisor has gone or is another one: nobody is left to be told.
+        // The supervisor has gone or is another one, so there is no receiver.
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -46,7 +46,7 @@ pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
 fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
     let (load, descriptors) = entry::first(channel, first)?;
     if load.previous.is_some() {
-        // It has one thread yet; those that it starts are like it.
+        // The process has one thread yet; later threads inherit the priority.
         process::step_back();
     }
     let mut voice = voice(&load);
@@ -85,7 +85,7 @@ fn voice(load: &Load) -> Voice {
     voice
 }
 
-/// Why there is no version. What there was to tell was told.
+/// Reason why there is no version. The diagnostics were reported already.
 #[derive(Debug)]
 pub struct Refusal(pub NotLoaded);
 

@@ -1,6 +1,6 @@
-//! A version of a cluster in which no node has anything to run: a truncated file, or one of another
-//! purpose. It is refused, because accepting it would end every service. It never looks at the network:
-//! the nodes are those that lines name.
+//! Refuses a cluster version in which no node has anything to run: a truncated file, or one for
+//! another purpose. Accepting it would end every service. The network is not queried: the nodes are
+//! those that lines name.
 
 use super::addresses;
 use super::file_set;
@@ -10,13 +10,13 @@ use cluster::file_set::FileSet;
 use cluster::keyword::ConfigSection;
 use configuration::LoadOptions;
 
-/// Why a version is refused.
+/// Message for a refused version.
 const NOTHING: &str = "nothing to run on any node: the files have no listener (`bind`), virtual address, volume, guest, \
     farm, boot network or console. All services would end, so nothing was changed. Check that the files are complete; to end all \
     services, stop the nodes (`systemctl stop evenkeel-cluster`)";
 
-/// Returns why no node of the cluster would run anything of this version; None if one would. `site` is the
-/// version as this node loads it, `runs` whether this node runs something now.
+/// Returns why no node of the cluster would run anything of this version; None if one would. `site`
+/// is the version as this node loads it, `runs` whether this node runs something now.
 pub(super) fn anywhere(
     set: &FileSet,
     options: &LoadOptions,
@@ -29,7 +29,7 @@ pub(super) fn anywhere(
     }
     let section = ConfigSection::read(set, &file_set::grammar(set));
     if !runs && !section.follow.is_empty() {
-        // The first version may only name the repository that the rest comes from.
+        // The first version may only name the repository that contains the rest.
         return None;
     }
     let nodes = site.proxy.recording.nodes().into_iter();
@@ -52,7 +52,7 @@ pub(super) fn anywhere(
     (!elsewhere).then_some(NOTHING)
 }
 
-/// Whether there is something to run. Files with errors may have something.
+/// Returns whether there is something to run. Files with errors may contain something.
 fn has_some(site: &Site) -> bool {
     let listens = site
         .proxy
@@ -62,7 +62,7 @@ fn has_some(site: &Site) -> bool {
     listens || !site.running(&Payloads::new()).is_empty()
 }
 
-/// Whether conditions (`.if`) choose lines: they may choose others on other machines.
+/// Returns whether conditions (`.if`) choose lines: on other machines they may choose others.
 fn depends_on_conditions(set: &FileSet) -> bool {
     let mains = set.files.iter().filter(|file| file.main);
     mains

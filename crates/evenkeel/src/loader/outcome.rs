@@ -1,4 +1,4 @@
-//! The output of a loader for the supervisor.
+//! Result of a loader for the supervisor.
 
 use super::Refusal;
 use part::channel::{Channel, ChannelError};
@@ -9,11 +9,11 @@ use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A version that a role can take.
+/// A version that a role can load.
 pub struct Made {
-    /// The plan.
+    /// Plan for the supervisor.
     pub plan: Plan,
-    /// All that loading asked of the outside.
+    /// Recording of all external data of the load.
     pub bundle: OwnedFd,
     /// Listeners, statistics sockets, log sockets.
     pub descriptors: Vec<OwnedFd>,

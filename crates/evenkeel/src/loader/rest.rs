@@ -1,6 +1,6 @@
-//! Roles for what earlier processes left on this machine: a guest that runs on, an address in the
-//! kernel. Its section may have gone while no process ran, so that the configuration has nothing
-//! for the role that would end it.
+//! Roles that clean up after earlier processes on this machine: a running guest, an address in the
+//! kernel. Its section may have been removed while no process ran. The configuration then has
+//! nothing for the role that would end it.
 
 use crate::parts::{Payloads, Running, Site};
 use configuration::Rest;
@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use supervisor::directory;
 
-/// The roles that run only to end what is left, beside those of the version. `before`: what the
-/// roles of the version before were given; these end by themselves what has no section any more.
+/// Returns the roles that run only for the cleanup, in addition to those of the version. `before`
+/// has the inputs of the previous version's roles; these clean up removed sections themselves.
 pub(super) fn running(
     load: &Load,
     site: &Site,
@@ -39,7 +39,7 @@ pub(super) fn running(
     })
 }
 
-/// The state that the last process of a role stored; None where there is none.
+/// Returns the state that the last process of a role stored; None if there is none.
 fn stored_state(load: &Load, part: &str) -> Option<Vec<u8>> {
     let path = Path::new(OsStr::from_bytes(load.states.get(part)?));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

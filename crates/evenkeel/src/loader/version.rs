@@ -1,4 +1,4 @@
-//! From a command line to a version: read, load, tell, open.
+//! Builds a version from a command line: reads and loads files, reports diagnostics, opens sockets.
 
 use super::outcome::Made;
 use super::wishes::Wishes;
@@ -26,18 +26,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Descriptors that a role holds of one listener at most: the one that it
-/// accepts from, one that a new supervisor would be given, and one of a change
-/// that is being taken in.
+/// Limit of descriptors that a role has for one listener: the accepting one, one for a new
+/// supervisor, and one of a pending change.
 const DESCRIPTORS_A_LISTENER: usize = 3;
 
-/// The difference of a reload of the accepted version.
+/// Result of a reload that reads no files.
 const NOT_READ: &str = "no difference: a member serves the accepted version of the cluster. To apply changed files of \
      this machine, also renewed certificates: `evenkeel config apply FILE… -m MESSAGE`";
 
-/// Makes a version, or says why there is none. For a change the descriptors
-/// are the bundle of the version that serves and its sockets; otherwise they are
-/// sockets of a role of which nothing else is known.
+/// Builds a version, or reports why there is none. For a change, the descriptors are the bundle and
+/// the sockets of the served version. Otherwise they are sockets of an unknown role.
 pub fn make(
     load: &Load,
     mut wishes: Wishes,
@@ -108,14 +106,14 @@ pub fn make(
     made.map_err(|_| watched::refused(load, &wishes, Some(&site.proxy), voice))
 }
 
-/// No version, because there would be nothing new.
+/// Reports that there is no new version.
 fn as_before(load: &Load, wishes: &Wishes, loaded: &Loaded, voice: &Voice) -> Refusal {
     let mut refusal = watched::refused(load, wishes, Some(loaded), voice);
     refusal.0.unchanged = true;
     refusal
 }
 
-/// A number for what the files of a version hold, in either language.
+/// Returns a hash of the files' contents, in either language.
 fn content(wishes: &Wishes, loaded: &Loaded) -> u64 {
     let mut hasher = DefaultHasher::new();
     let proxy = loaded.recording.content(&loaded.watched.states);
@@ -123,16 +121,16 @@ fn content(wishes: &Wishes, loaded: &Loaded) -> u64 {
     hasher.finish()
 }
 
-/// Whether a load that looks for missing things found other files. Nobody has asked for these,
-/// and somebody may still be writing them.
+/// Returns whether a load for missing resources found edited files. Nobody has requested these, and
+/// they may still be incomplete.
 fn is_edited(load: &Load, content: u64) -> bool {
     let previous = load.previous.as_ref();
     let differs = previous.is_some_and(|plan| plan.content != content);
     load.retries && !load.set && differs
 }
 
-/// Warns of what a version is served without, and of certificates that end soon. False where a
-/// load that looks for missing things found the same missing still.
+/// Warns about missing resources, and about certificates that expire soon. Returns false if a load
+/// for missing resources found the same ones missing.
 fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
     let plan = &made.plan;
     let before = load.previous.as_ref().filter(|_| load.retries);
@@ -143,7 +141,7 @@ fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
         let warnings = certificates::warnings(&plan.certificates, tls::certified::now_s());
         warnings.for_each(|told| voice.warning(&told.message));
     }
-    // Under another program's name the lines were warned of in its words.
+    // Under another program's name the lines have their own warnings.
     if voice.form() == Form::Own {
         plan.lacks
             .missing
@@ -153,7 +151,7 @@ fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
     true
 }
 
-/// The previous version.
+/// Previous version.
 struct Before {
     recording: Option<Recording>,
     payloads: Payloads,
@@ -179,7 +177,6 @@ enum SetError {
     /// A payload is missing.
     #[error("no version was given")]
     Missing,
-    /// The memory file.
     #[error(transparent)]
     Memory(#[from] memory::MemoryError),
     /// A payload is malformed.
@@ -187,7 +184,7 @@ enum SetError {
     Malformed(Malformed),
 }
 
-/// The version of the cluster that was given: the first descriptor.
+/// Reads the given cluster version: the first descriptor.
 fn given_set(descriptors: &mut Vec<OwnedFd>) -> Result<FileSet, SetError> {
     if descriptors.is_empty() {
         return Err(SetError::Missing);
@@ -201,7 +198,7 @@ fn refused_set(voice: &mut Voice, error: &SetError) -> Refusal {
     Refusal::default()
 }
 
-/// Makes a version of what was loaded.
+/// Builds a version from the loaded files.
 fn build(
     load: &Load,
     before: Before,
@@ -272,7 +269,8 @@ fn build(
     Ok(made)
 }
 
-/// Whether there is something for a proxy; `others`: it need not be.
+/// Returns whether the configuration contains something for a proxy. If `others` is true, that is
+/// optional.
 fn serves(config: &Config, others: bool, form: Form) -> bool {
     match form {
         Form::Own => config.listens() || !others,
@@ -282,8 +280,8 @@ fn serves(config: &Config, others: bool, form: Form) -> bool {
     }
 }
 
-/// Returns what no other instance on this machine may use: first what must not be cut off
-/// where there is too much of it.
+/// Returns the resources that no other instance on this machine may use. Above the limit the last
+/// are dropped, so the most important come first.
 fn resources(running: &[Running], proxy: Option<&Config>) -> Vec<Resource> {
     let parts = running.iter().flat_map(|one| &one.given.resources);
     let listeners = proxy.into_iter().flat_map(listener::addresses);
@@ -393,7 +391,7 @@ fn judge(
         Form::Own | Form::Keepalived => loaded.diagnostics.warnings(),
         Form::Haproxy => loaded.refusing_warnings(),
     };
-    // An accepted version is served in spite of what the machine lacks now.
+    // An accepted version is served in spite of missing resources.
     let zero_warning = asked && warnings > 0 && !wishes.accepted;
     voice.quiet |= loaded.quiet && !wishes.verbose;
     voice.diagnostics(
@@ -418,7 +416,7 @@ fn judge(
 /// Reports why there is no version.
 fn told(voice: &mut Voice, error: StartError) -> Refusal {
     match (voice.form(), error) {
-        // Each that cannot be had was told; HAProxy sums them up.
+        // Each failed listener was reported; HAProxy adds a summary.
         (Form::Own, StartError::Listeners) => {}
         (Form::Own, StartError::NothingListens) => {
             voice.alert(
@@ -431,7 +429,7 @@ fn told(voice: &mut Voice, error: StartError) -> Refusal {
     Refusal::default()
 }
 
-/// The process that this start takes over from. The supervisor says farewell.
+/// Returns the previous process for a start. The supervisor signals it later.
 fn before_us(load: &Load) -> before::Before {
     before::Before {
         socket: load.before.socket.clone().map(OsString::from_vec),
@@ -444,8 +442,8 @@ fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {
     (wishes.plan.daemon || config.global.daemon) && !wishes.plan.foreground && !config.global.debug
 }
 
-/// The sockets of the version that serves, to be used again. Without its plan
-/// all that can be recognized are.
+/// Assigns the sockets of the served version. Without its plan, all recognizable sockets are
+/// reused.
 fn inherit(previous: Option<&Plan>, descriptors: Vec<OwnedFd>) -> Inherited {
     let mut inherited = Inherited::default();
     let sockets = previous.map_or(descriptors.len(), |plan| {
@@ -455,7 +453,7 @@ fn inherit(previous: Option<&Plan>, descriptors: Vec<OwnedFd>) -> Inherited {
     for (place, fd) in descriptors.into_iter().take(sockets).enumerate() {
         let number = numbered.iter().find(|(at, _)| *at as usize == place);
         let number = number.and_then(|(_, number)| i32::try_from(*number).ok());
-        // One that is of no use any more is closed, and opened anew.
+        // A socket that is no longer usable is closed, and opened again.
         let _ = match number {
             Some(number) => inherited.add_tagged(fd, number),
             None => inherited.add(fd),
@@ -464,7 +462,8 @@ fn inherit(previous: Option<&Plan>, descriptors: Vec<OwnedFd>) -> Inherited {
     inherited
 }
 
-/// The indices and numbers of sockets that were given by number, among those that are open.
+/// Returns the indices and numbers of sockets that were passed by number, among those that are
+/// open.
 fn numbered(config: &Config, left_out: &[u32]) -> Vec<(u32, u32)> {
     let tags = listener::tags(config).chain(operations::tags(config));
     let open = (0..)
@@ -476,7 +475,7 @@ fn numbered(config: &Config, left_out: &[u32]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// All descriptors in the order in which a role expects them.
+/// Collects all descriptors in the order that a role expects.
 fn collect(
     listening: &[Listening],
     sockets: &[OperationsSocket],
@@ -493,7 +492,8 @@ fn collect(
     Ok(all)
 }
 
-/// User and group of the programs of external checks: a user of the file has them, too.
+/// Returns user and group of the programs for external checks; a configured user applies to them,
+/// too.
 fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
     let identity = confinement::identity_for(&config.global, confinement::StartedAs::now(), form);
     let is_default = identity.uid_origin == confinement::Origin::Default
@@ -501,7 +501,7 @@ fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
     is_default.then(|| confinement::ServiceUser::Checks.ids())
 }
 
-/// The rights, without a root directory that is missing.
+/// Returns the privileges, without a missing root directory.
 fn rights_here(config: &Config, wishes: &Wishes, missing: &mut Vec<Missing>, form: Form) -> Rights {
     let root = config.global.chroot.as_deref();
     let meanwhile = "the proxy runs without this `chroot`";
@@ -525,7 +525,7 @@ fn rights(config: &Config, form: Form) -> Rights {
     }
 }
 
-/// The supervisor and the roles have another directory than the loader (`-C`).
+/// The supervisor and the roles have another working directory than the loader (`-C`).
 fn absolute(path: &Path) -> Vec<u8> {
     let path = std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
     path.as_os_str().as_bytes().to_vec()

@@ -1,7 +1,7 @@
-//! Files that change by themselves (`watch`): where a version's files stand,
-//! symbolic links included, and whether they are as they were.
+//! Files that are reloaded after changes (`watch`): the paths of a version's files, including
+//! symbolic links, and whether they have changed.
 //!
-//! It watches nothing: the supervisor does, which reads nothing.
+//! The module watches nothing. The supervisor does, which in turn reads no files.
 
 use super::Refusal;
 use super::wishes::Wishes;
@@ -15,12 +15,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Symbolic links that one path may lead over, as the kernel has it.
+/// Limit of symbolic links in one path, as in the kernel.
 const LINKS_MAX: usize = 40;
 
-/// Reads the configuration; where only the files that it names are watched,
-/// and one of those changed, takes its text as it serves: what somebody is about
-/// to write into it is none of theirs.
+/// Reads the configuration. If only referenced files are watched and one of them changed, the
+/// served text of the configuration is used: an unfinished edit of it must not be loaded.
 pub fn read(
     load: &Load,
     before: Option<&Recording>,
@@ -32,8 +31,8 @@ pub fn read(
         && load.watched
         && watch.is_some_and(|watch| !watch.configuration)
     {
-        // Which of them is whose is known by reading; of the proxy's, the text that
-        // serves counts.
+        // The split between the languages is known only after reading; for the proxy's files the
+        // served text counts.
         wishes.read(voice)?;
         let files = before.files.iter();
         wishes.files = files
@@ -44,7 +43,7 @@ pub fn read(
     wishes.read(voice)
 }
 
-/// Whether the files are those of the version that serves.
+/// Returns whether the files are those of the serving version.
 pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
     let states = &loaded.watched.states;
     before.is_some_and(|before| before.content(states) == loaded.recording.content(states))
@@ -52,7 +51,7 @@ pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
 
 /// Returns the files to watch for a version.
 pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Watch> {
-    // A version of a cluster changes by another version.
+    // A cluster version changes only through another version.
     let wish = loaded.watched.wish.filter(|_| wishes.set.is_none())?;
     let mut watch = Watch {
         delay_ms: wish.delay_ms,
@@ -68,8 +67,8 @@ pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Wat
     Some(watch)
 }
 
-/// Why there is no version, with what is to be watched until there is: also
-/// what the refused files name, by the wish of the version that serves.
+/// Builds the refusal, with the paths to watch until a version loads. They include the files that
+/// the refused version names, by the `watch` line of the served version.
 pub fn refused(load: &Load, wishes: &Wishes, loaded: Option<&Loaded>, voice: &Voice) -> Refusal {
     let previous = load.previous.as_ref().and_then(|plan| plan.watch.as_ref());
     let watch = previous.map(|previous| {
@@ -96,7 +95,7 @@ pub fn refused(load: &Load, wishes: &Wishes, loaded: Option<&Loaded>, voice: &Vo
     })
 }
 
-/// The places of all files that count.
+/// Returns the paths of all files to watch.
 fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<WatchedDirectory> {
     let mut places = Places::default();
     if configuration {
@@ -127,26 +126,26 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
 #[derive(Default)]
 struct Interest {
     names: BTreeSet<OsString>,
-    /// It was named itself, for the configuration files in it.
+    /// The directory was named for its configuration files.
     listed: bool,
-    /// Whatever is in it counts, also what comes.
+    /// Every file in the directory counts, even a new one.
     every: bool,
-    /// A file that a line names stands here, and none of the configuration.
+    /// A referenced file is here, and none of the configuration.
     only_named: bool,
 }
 
-/// Directories, by their paths without symbolic links.
+/// Watched directories, by their paths without symbolic links.
 #[derive(Default)]
 struct Places {
     known: BTreeMap<PathBuf, Interest>,
-    /// Whether lines name the added files.
+    /// Lines name the added files.
     named: bool,
 }
 
 impl Places {
-    /// Follows a path as the kernel does. Each name on the way whose change
-    /// makes it lead elsewhere counts: links, the last one, and the first that
-    /// is missing. Plain directories on the way count themselves.
+    /// Follows a path as the kernel does. Every name whose change redirects the path is watched:
+    /// links, the last component, and the first missing one. Plain directories are watched
+    /// themselves.
     fn add(&mut self, path: &Path) {
         let Ok(path) = std::path::absolute(path) else {
             return;
@@ -186,9 +185,9 @@ impl Places {
         self.place(&at).listed = true;
     }
 
-    /// A directory of which a line takes all files, as `crt` does.
+    /// Adds a directory of which a line loads all files, as `crt` does.
     fn add_all_of(&mut self, path: &Path) {
-        // Where it leads to: the way there was added with its name.
+        // The link's target; the path to it was added with its name.
         if let Ok(path) = std::fs::canonicalize(path)
             && path.is_dir()
         {
@@ -204,8 +203,8 @@ impl Places {
         self.known.entry(at.to_owned()).or_insert(new)
     }
 
-    /// Groups the files by directory, those of the configuration first: of too many, the
-    /// last are left out.
+    /// Groups the files by directory, those of the configuration first: above the limit, the last
+    /// are dropped.
     fn into_directories(self) -> Vec<WatchedDirectory> {
         let mut known: Vec<(PathBuf, Interest)> = self.known.into_iter().collect();
         known.sort_by_key(|(_, place)| place.only_named);

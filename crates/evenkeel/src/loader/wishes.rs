@@ -1,4 +1,4 @@
-//! The options of a load, whichever program's command line they come from.
+//! Options of a load, independent of the program's command line.
 
 use super::Refusal;
 use super::addresses::{self, AddressWishes};
@@ -16,24 +16,24 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The options.
+/// Options of a load.
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// The files and directories of the command line.
     pub paths: Vec<PathBuf>,
-    /// The files.
+    /// Files to load.
     pub files: Vec<NamedFile>,
     /// The files in keepalived's language.
     pub address_files: Vec<NamedFile>,
-    /// The version of the cluster that they are of, where they are of one.
+    /// Cluster version of the files, if they are of one.
     pub set: Option<FileSet>,
-    /// The files that these include.
+    /// Files that these include.
     pub included: Vec<PathBuf>,
-    /// How those are to be taken.
+    /// Load options for the files of keepalived.
     pub addresses: AddressWishes,
     /// `-L`
     pub local_peer: Option<String>,
-    /// How to load.
+    /// Options of the loader.
     pub options: LoadOptions,
     /// The settings that override the file.
     pub plan: process::Plan,
@@ -45,18 +45,17 @@ pub struct Wishes {
     pub verbose: bool,
     /// The version was accepted: it is served without what this machine lacks.
     pub accepted: bool,
-    /// What applies where this machine lacks something, and what it lacked; None for a check.
+    /// Fallback for resources that this machine lacks, with a record of them; None for a check.
     pub fallback: Option<Arc<Fallback>>,
-    /// A number for what the files in keepalived's language hold.
+    /// Hash of the contents of the files in keepalived's language.
     pub address_content: u64,
 }
 
 impl Wishes {
-    /// Reads keepalived's files and tells what there is to tell; None where there is
-    /// none of them.
+    /// Reads keepalived's files and reports diagnostics; None without such files.
     pub fn read_addresses(&mut self, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
         if self.address_files.is_empty() {
-            // A file without a line is one that does nothing, also there.
+            // keepalived, too, accepts a file without lines, which does nothing.
             return Ok((voice.form() == Form::Keepalived).then(Config::default));
         }
         let read = match &self.set {

@@ -1,4 +1,5 @@
-//! Secrets of a configuration: a marker in every argument that can hold one is shown nowhere.
+//! Tests that secrets of a configuration are never displayed: a marker is placed in every argument
+//! that can contain one.
 
 use super::{documented, load, vocabulary};
 use crate::command::mask;
@@ -10,7 +11,7 @@ use language::render::{self, Look};
 
 const MARKER: &str = "mArKer7Q";
 
-/// Arguments that hold a secret, with a value that has the marker.
+/// Arguments with a secret, each with a value that contains the marker.
 const PLACEHOLDERS: &[(&str, &str)] = &[
     ("<user>:<password>", "anna:mArKer7Q"),
     ("<password>", "mArKer7Q"),
@@ -23,11 +24,11 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("<script>", "\"/bin/true -pmArKer7Q\""),
 ];
 
-/// Arguments whose names sound like secrets, and that are none: keys of maps, tables and logs,
-/// tokens of messages, headers that authenticate.
+/// Arguments that sound like secrets and are none: keys of maps, tables and logs, tokens of
+/// messages, headers that authenticate.
 const NO_SECRETS: &[&str] = &["key", "key fmt", "token", "bind option", "option", "group"];
 
-/// Lines whose words decide that a value is secret.
+/// Lines whose words determine that a value is secret.
 const LINES: &[(&str, &str)] = &[
     ("global", "setenv PGDATA mArKer7Q"),
     ("global", "presetenv PGDATA mArKer7Q"),
@@ -118,7 +119,7 @@ const LINES: &[(&str, &str)] = &[
     ("global_defs", "$AUTH_PASS=mArKer7Q"),
 ];
 
-/// Lines with a mistake in a word that says what is secret.
+/// Lines with a typing error in a word that determines a secret.
 const MISSPELT: &[(&str, &str)] = &[
     ("listen", "stats auht admin:mArKer7Q"),
     ("listen", "stats uath admin:mArKer7Q # before: mArKer7Q"),
@@ -163,7 +164,7 @@ const MISSPELT: &[(&str, &str)] = &[
     ),
 ];
 
-/// Section and line of every place for a marker, those of the keyword tables included.
+/// Returns section and line of every place for a marker, including those of the keyword tables.
 fn places() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
     for row in documented().iter().filter(|row| row.built) {
@@ -173,7 +174,7 @@ fn places() -> Vec<(String, String)> {
             if !row.syntax.contains(name) || row.syntax.contains(&format!("path {name}")) {
                 continue;
             }
-            // All alternatives in one line: every one of them has to be covered.
+            // All alternatives in one line: every one of them has to be masked.
             let line = row.syntax.replace(name, value);
             let line = line.replace(['[', ']', '{', '}', '|', '…'], " ");
             let line = line.replace(['<', '>'], "");
@@ -193,7 +194,7 @@ fn places() -> Vec<(String, String)> {
     all
 }
 
-/// What of a text shows the marker, if something does.
+/// Returns the part of a text that shows the marker, if there is one.
 fn marked(text: &str, what: &str) -> Option<String> {
     let mut lines = text.lines().filter(|line| line.contains(MARKER));
     lines.next().map(|line| format!("{what}: {line}"))

@@ -1,7 +1,7 @@
-//! The process that this one takes over from: its listeners (`-x`), its state
-//! where it is one of ours, room where it holds an address alone, and at last
-//! the word to finish (`-sf`) or to end (`-st`). All of it needs the rights of
-//! the start. What it serves meanwhile is not touched.
+//! The previous process, which this one replaces. The module fetches its listeners (`-x`) and its
+//! state if it is one of ours. It requests that the process releases addresses, and finally that it
+//! finishes (`-sf`) or ends (`-st`). All of this needs the initial privileges. Meanwhile, the
+//! previous process serves undisturbed.
 
 use super::StartError;
 use model::config::Config;
@@ -17,24 +17,23 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// How long the other process may take to hand its sockets over.
+/// Timeout for receiving the sockets.
 const SOCKETS_LIMIT: Duration = Duration::from_secs(10);
-/// How long it may take to tell its state.
+/// Timeout for receiving the state.
 const STATE_LIMIT: Duration = Duration::from_secs(5);
-/// How often an address that it holds is tried again, as often as HAProxy does.
+/// Number of attempts to bind an address that the previous process has, as in HAProxy.
 const TRIES_MAX: u32 = 200;
-/// Between two of these.
 const TRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// The sockets and the state that it handed over.
+/// Sockets and state from the previous process.
 #[derive(Debug, Default)]
 pub struct Fetched {
     sockets: Vec<OwnedFd>,
-    /// Its counters and the states of its servers.
+    /// Counters and server states.
     pub state: Option<TakenState>,
 }
 
-/// Fetches its listeners, and its state where it has one for us.
+/// Fetches the listeners, and the state if the process is one of ours.
 pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
     let Some(name) = &before.socket else {
         return Ok(Fetched::default());
@@ -53,8 +52,8 @@ pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
     })
 }
 
-/// Opens listeners, those that were fetched among them. Where an address is
-/// held by somebody else the processes before are asked to make room.
+/// Opens listeners, and reuses the fetched ones. If an address is in use, the previous processes
+/// are asked to release it.
 pub fn open(
     before: &Before,
     config: &Config,
@@ -76,7 +75,7 @@ pub fn open(
         tries += 1;
         before.signal(Signal::TTOU);
         std::thread::sleep(TRY_PAUSE);
-        // What could be had is kept: somebody may have connected to it.
+        // Sockets that are open already are kept: clients may have connected to them.
         let mut again = Inherited::default();
         for one in &opened {
             if let Ok(fd) = one.fd.try_clone() {
@@ -94,20 +93,20 @@ impl Fetched {
     fn add_to(&self, inherited: &mut Inherited) {
         for fd in &self.sockets {
             if let Ok(fd) = fd.try_clone() {
-                // What cannot be recognized is opened anew.
+                // A socket that cannot be recognized is opened again.
                 let _ = inherited.add(fd);
             }
         }
     }
 }
 
-/// Adds what the process before counts until its end, when that comes. The
-/// thread that waits for it ends with this process at the latest.
+/// Adds the final counters of the previous process when it ends. The waiting thread ends with this
+/// process at the latest.
 pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
     std::thread::Builder::new()
         .name("rest".into())
         .spawn(move || {
-            // One that was killed has no rest.
+            // A process that was killed sends no final counters.
             if let Ok(bytes) = state::fetch_rest(&from) {
                 add(&bytes, runtime);
             }
@@ -115,9 +114,9 @@ pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
         .map(drop)
 }
 
-/// Adds counters to those of a process that serves.
+/// Adds counters to those of a serving process.
 pub fn add(bytes: &[u8], runtime: &Runtime) {
-    // Another version's, that cannot be read: its counters are lost.
+    // Counters of an incompatible version are lost.
     if let Ok(imported) = carry::import(bytes, &runtime.config(), Some(runtime)) {
         imported.give_process(runtime);
     }

@@ -1,4 +1,4 @@
-//! Why a process does not begin to serve.
+//! Errors that prevent a process from serving.
 
 use crate::confinement::ConfinementError;
 use language::reason;
@@ -10,75 +10,75 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a process does not begin to serve.
+/// Error that prevents a process from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No frontend with a `bind` line.
+    /// No frontend has a `bind` line.
     #[error("No enabled listener found (check for 'bind' directives) ! Exiting.")]
     NothingListens,
-    /// The process before did not hand its listeners over.
+    /// The previous process did not hand over its listeners.
     #[error("Failed to get the sockets from the old process! ({}: {})", .socket.display(), .error.as_ref().map_or("it names no .socket".to_owned(), ToString::to_string))]
     TakeOver {
-        /// Its statistics socket, as it was named.
+        /// Statistics socket, as it was named.
         socket: OsString,
-        /// Why; None where that names no socket.
+        /// The error; None if the name is not that of a socket.
         error: Option<TakeoverError>,
     },
-    /// Listeners could not be opened; each was told.
+    /// Listeners could not be opened; each was reported.
     #[error("Some protocols failed to start their listeners! Exiting.")]
     Listeners,
-    /// The system allows fewer open files than are needed.
+    /// The limit of open files is too low.
     #[error(
         "maxconn and listeners need {wanted} file descriptors, the limit is {allowed}: raise LimitNOFILE or lower maxconn"
     )]
     FileLimit {
-        /// Needed.
+        /// Required number of files.
         wanted: u64,
-        /// Allowed.
+        /// Permitted number of files.
         allowed: u64,
     },
     /// `ulimit-n` or `-m` was refused.
     #[error("Cannot set the limit of {resource} ({}).", .errno.desc())]
     Limit {
-        /// The resource.
+        /// Name of the resource.
         resource: &'static str,
-        /// The system's reason.
+        /// Error of the system.
         errno: Errno,
     },
-    /// `chroot`.
+    /// `chroot` failed.
     #[error("Cannot chroot({}) ({}).", .path.display(), .errno.desc())]
     Chroot {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the system.
         errno: Errno,
     },
-    /// `group` or `gid`.
+    /// `group` or `gid` failed.
     #[error("Cannot set gid {gid} ({}).", .errno.desc())]
     Group {
-        /// The group.
+        /// Group ID.
         gid: u32,
-        /// The system's reason.
+        /// Error of the system.
         errno: Errno,
     },
-    /// `user` or `uid`.
+    /// `user` or `uid` failed.
     #[error("Cannot set uid {uid} ({}).", .errno.desc())]
     User {
-        /// The user.
+        /// User ID.
         uid: u32,
-        /// The system's reason.
+        /// Error of the system.
         errno: Errno,
     },
     /// Privileges could not be dropped.
     #[error("Cannot give up rights: {0}.")]
     Confinement(ConfinementError),
-    /// Going into the background, or the file of the process id.
+    /// Going into the background, or writing the PID file, failed.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
-    /// The process that runs the programs of external checks.
+    /// The process for external checks could not be started.
     #[error(transparent)]
     Programs(#[from] StartFailure),
-    /// Threads, signal descriptors.
+    /// Threads or signal descriptors could not be created.
     #[error("Cannot start threads ({})", reason(.0))]
     Threads(io::Error),
     /// The data plane ended by itself.

@@ -1,65 +1,63 @@
-//! Limits of the system: how many files may be open, and so how many
-//! connections. The arithmetic is apart from the system calls.
+//! Limits of the system: open files, and so connections. The arithmetic is separate from the system
+//! calls.
 
 use super::StartError;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors besides connections and listeners: standard streams, log
-/// sockets, checks, the descriptors of each thread.
+/// Descriptors besides connections and listeners: standard streams, log sockets, checks, the
+/// descriptors of each thread.
 const RESERVE: u64 = 100;
 /// Descriptors of one thread: epoll and an eventfd.
 const PER_THREAD: u64 = 2;
 /// Descriptors of one proxied connection.
 const PER_CONNECTION: u64 = 2;
-/// Descriptors of all the pipes that bodies are spliced through. Without them they are
-/// copied, so these are asked for where the system has them.
+/// Descriptors of all pipes for splicing bodies. Without pipes, bodies are copied, so these
+/// descriptors are requested only if the system permits them.
 const FOR_PIPES: u64 = 2 * reactor::PIPES_MAX as u64;
-/// A limit above this does not raise the default of `maxconn`: some systems
-/// have a limit of a thousand million.
+/// A limit above this does not raise the default of `maxconn`: some systems have a limit of a
+/// thousand million.
 const DEFAULT_FILES_MAX: u64 = 1 << 20;
 
-/// The resource limits that a configuration needs.
+/// Resource limits that a configuration requires.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct WantedLimits {
-    /// `maxconn` of the process, where it is set.
+    /// `maxconn` of the process, if it is set.
     pub connections: Option<u32>,
-    /// `ulimit-n`.
+    /// `ulimit-n`, if it is set.
     pub files: Option<u64>,
-    /// `fd-hard-limit`.
+    /// `fd-hard-limit`, if it is set.
     pub files_hard: Option<u64>,
-    /// Listeners.
+    /// Number of listeners.
     pub listeners: usize,
-    /// Servers that are checked.
+    /// Number of servers with health checks.
     pub checks: usize,
-    /// Threads of the data plane.
+    /// Number of data plane threads.
     pub threads: usize,
-    /// Whether a limit that cannot be had ends the start (`strict-limits`).
+    /// True if an unreachable limit ends the start (`strict-limits`).
     pub strict: bool,
-    /// `-m`: most memory, MiB.
+    /// `-m`: memory limit, MiB.
     pub memory_mib: Option<u64>,
 }
 
-/// The resource limits that it gets.
+/// Resource limits of the process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at one time.
+    /// Limit of simultaneous connections.
     pub connections: u32,
-    /// Open files to ask the system for.
+    /// Limit of open files to set.
     pub files: u64,
-    /// `connections` is lower than asked for, because the system allows only
-    /// so many files.
+    /// The file limit because of which `connections` is lower than configured.
     pub lowered_by: Option<u64>,
 }
 
-/// The arithmetic: what can be had when the system allows so many files now
-/// and at most.
+/// Computes the limits from the current soft and hard limit of open files.
 pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, StartError> {
     let fixed = RESERVE
         + wanted.listeners as u64
         + wanted.checks as u64
         + PER_THREAD * wanted.threads as u64;
-    // With fewer it could not even be told of a change, which comes with descriptors.
+    // With fewer files, the process could not even receive a change, which comes with descriptors.
     let least = fixed + PER_CONNECTION;
     let too_low = |wanted| StartError::FileLimit {
         wanted,
@@ -87,8 +85,8 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
         return Ok(limits(room(files), files));
     };
     let needed = fixed + PER_CONNECTION * u64::from(connections);
-    // A limit that the file sets is kept, also when it is too low: HAProxy
-    // starts then and accepts for as long as there are descriptors.
+    // A limit that the configuration sets is kept, even if it is too low: HAProxy then starts, and
+    // accepts while descriptors are left.
     let comfortable = needed.max(hard.min(needed.saturating_add(FOR_PIPES)));
     let files = wanted
         .files
@@ -106,8 +104,7 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
     })
 }
 
-/// Asks the system. A hard limit that is too low is raised where that is
-/// allowed.
+/// Sets the limits of the process. A hard limit that is too low is raised if that is permitted.
 pub fn apply(wanted: &WantedLimits) -> Result<Limits, StartError> {
     let (soft, _) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;
@@ -123,7 +120,7 @@ fn refused(resource: &'static str, errno: Errno) -> StartError {
     StartError::Limit { resource, errno }
 }
 
-/// As [`apply`], for open files alone, if the limit of the start is high enough.
+/// Sets only the limit of open files, as [`apply`] does, if the initial limit is high enough.
 pub fn apply_files(wanted: &WantedLimits, start: u64) -> Result<Limits, StartError> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| refused("open files", errno))?;
@@ -141,8 +138,8 @@ pub fn apply_files(wanted: &WantedLimits, start: u64) -> Result<Limits, StartErr
         }
         Ok(limits)
     };
-    // What the file asks for may need a higher hard limit, which only a
-    // privileged process gets; without a wish the hard limit is what there is.
+    // The configuration may need a higher hard limit, which only a privileged process gets. Without
+    // such a line the current hard limit applies.
     let wishes = wanted.connections.is_some() || wanted.files.is_some();
     let highest = if wishes { u64::MAX } else { hard };
     match plan(wanted, start, highest).and_then(set) {

@@ -1,9 +1,8 @@
-//! The life of a process that serves: from a loaded configuration to its end.
-//! What needs the rights of the start (listeners, log sockets, limits, the
-//! file of the process id) comes first, then the fork, then the rights are
-//! given up, and only then threads begin.
+//! Life cycle of a serving process, from a loaded configuration to its end. First come the steps
+//! that need the initial privileges (listeners, log sockets, limits, the PID file), then the fork.
+//! Then the privileges are dropped, and only then threads start.
 //!
-//! Nothing here knows a keyword or a command line.
+//! This module knows no keyword and no command line.
 
 mod before;
 mod error;

@@ -1,5 +1,5 @@
-//! Opening what a configuration listens on, with the rights of the start, and
-//! saying what could not be opened.
+//! Opens the configured listeners with the initial privileges, and reports those that cannot be
+//! opened.
 
 use super::{Fetched, StartError, before};
 use keyword::load::Loaded;
@@ -13,15 +13,15 @@ use proxy::operations::{self, OperationsSocket};
 /// Sockets without which an accepted version is served.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    /// Their indices among the listeners and statistics sockets of the configuration.
+    /// Indices among the listeners and statistics sockets of the configuration.
     pub places: Vec<u32>,
-    /// What is to be reported of them.
+    /// Reports about them.
     pub missing: Vec<Missing>,
 }
 
-/// Opens listeners and statistics sockets; those among `inherited` and those of
-/// the process before that are still wanted are used again. Each that cannot be opened is
-/// reported, and refuses the version, unless it may be left out.
+/// Opens listeners and statistics sockets. Those in `inherited`, and those of the previous process
+/// that are still configured, are reused. A socket that cannot be opened is reported and causes the
+/// version to be refused, unless it may be left out.
 pub fn open(
     config: &Config,
     loaded: &Loaded,
@@ -69,7 +69,7 @@ impl LeftOut {
     }
 }
 
-/// The name of a listener in reports.
+/// Returns the name of a listener for reports.
 fn listener_name(config: &Config, error: &OpenError) -> String {
     let proxy = config.proxy(error.proxy);
     let bind = proxy.binds.get(error.bind as usize);
@@ -77,8 +77,8 @@ fn listener_name(config: &Config, error: &OpenError) -> String {
     format!("{address} of {}", proxy.name)
 }
 
-/// Opens the statistics sockets, with the rights of the start. `left_out` has the number of
-/// listeners before them.
+/// Opens the statistics sockets with the initial privileges. `left_out` has the number of listeners
+/// before them.
 fn open_sockets(
     config: &Config,
     loaded: &Loaded,
@@ -123,7 +123,7 @@ fn open_sockets(
     }
 }
 
-/// Puts what was opened in place: Unix sockets get their names.
+/// Completes the opened sockets: Unix sockets get their final names.
 fn settle(mut inherited: Inherited, loaded: &Loaded, voice: &mut Voice) -> Result<(), StartError> {
     let Err(errors) = inherited.settle() else {
         return Ok(());
@@ -142,7 +142,7 @@ fn settle(mut inherited: Inherited, loaded: &Loaded, voice: &mut Voice) -> Resul
     Err(StartError::Listeners)
 }
 
-/// One listener that could not be opened.
+/// Describes a listener that could not be opened.
 fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -> String {
     let proxy = config.proxy(error.proxy);
     let reason = nix::errno::Errno::from_raw(error.errno.raw_os_error()).desc();
@@ -171,7 +171,7 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
     }
 }
 
-/// An address as messages show it.
+/// Formats an address for messages.
 pub fn address_text(address: &BindAddress) -> String {
     match address {
         BindAddress::Inet(address) => address.to_string(),
@@ -195,7 +195,7 @@ fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
     }
 }
 
-/// The programs of a configuration, as processes of ours name them.
+/// Returns the check programs of a configuration, in the format of the process that runs them.
 pub fn check_programs(config: &Config) -> Vec<CheckProgram> {
     let programs = config.check_programs().into_iter();
     let programs = programs.map(|(command, path)| CheckProgram {

@@ -1,12 +1,11 @@
-//! Giving up the rights of the start: the root directory, the groups, the
-//! user. In this order, because each step needs a right that the next gives up.
+//! Drops the initial privileges: the root directory, the groups, the user. In this order, because
+//! each step needs a privilege that the next one drops.
 
 use super::StartError;
 use nix::unistd::{Gid, Uid, chdir, chroot, setgid, setgroups, setuid};
 use std::path::Path;
 
-/// Gives up what the configuration says. Nothing is given up where it says
-/// nothing.
+/// Drops the privileges that the configuration names. Without such a line nothing is dropped.
 pub fn drop_rights(
     root: Option<&Path>,
     gid: Option<u32>,
@@ -20,12 +19,12 @@ pub fn drop_rights(
         chroot(root).map_err(refused)?;
         chdir("/").map_err(refused)?;
     }
-    // Root's own group is nothing that one has to become.
+    // The process has root's own group already.
     let gid = gid.filter(|gid| *gid != 0);
     if let Some(gid) = gid {
         let refused = |errno| StartError::Group { gid, errno };
-        // Supplementary groups of the start (root's) must go; a process that
-        // may not change them has only those of its own user.
+        // The initial supplementary groups (root's) must be dropped. A process that may not change
+        // them has only those of its own user.
         if Uid::effective().is_root() {
             setgroups(&[Gid::from_raw(gid)]).map_err(refused)?;
         }

@@ -1,16 +1,15 @@
-//! On which processors the process runs, and so with how many threads:
-//! `nbthread`, `numa-cpu-mapping`, and what `cpu-map` asks for that cannot be.
-//! The threads themselves are kept to theirs by the data plane.
+//! Processors of the process, and so its number of threads: `nbthread`, `numa-cpu-mapping`, and
+//! warnings about impossible `cpu-map` lines. The data plane pins the threads themselves.
 
 use model::config::Global;
 use part::voice::Voice;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::path::Path;
 
-/// Where the system lists the nodes of the machine.
+/// Sysfs directory of the machine's NUMA nodes.
 const NODES: &str = "/sys/devices/system/node";
 
-/// `nbthread`, or the number of processors that the process may use.
+/// Returns `nbthread`, or the number of processors that the process may use.
 pub fn threads(global: &Global) -> usize {
     let usable = || std::thread::available_parallelism().map_or(1, usize::from);
     global
@@ -20,9 +19,9 @@ pub fn threads(global: &Global) -> usize {
         .clamp(1, reactor::THREADS_MAX)
 }
 
-/// Keeps the process to the first node of a machine that has several, where
-/// nothing says how many threads there are or where they run; tells what
-/// `cpu-map` asks for in vain. To be called before any thread is started.
+/// Restricts the process to the first NUMA node of several, unless the configuration sets the
+/// number of threads or their processors. Warns about `cpu-map` lines that have no effect. Has to
+/// be called before any thread is started.
 pub fn choose(global: &Global, voice: &mut Voice) {
     let Ok(allowed) = sched_getaffinity(None) else {
         return;
@@ -42,7 +41,7 @@ pub fn choose(global: &Global, voice: &mut Voice) {
         && !asked
         && let Some(node) = first_node(Path::new(NODES), &allowed)
     {
-        // The processors are some of those that it may use already.
+        // The new set is a subset of the allowed processors.
         let _ = sched_setaffinity(None, &node);
     }
 }
@@ -51,8 +50,8 @@ fn has(set: &CpuSet, cpu: u32) -> bool {
     (cpu as usize) < CpuSet::MAX_CPU && set.is_set(cpu as usize)
 }
 
-/// The usable processors of the first node that has some, when other nodes
-/// have some too. A process that was kept to one node already is left alone.
+/// Returns the usable processors of the first node that has some, if other nodes have some too. A
+/// process that is restricted to one node already is left alone.
 fn first_node(nodes: &Path, allowed: &CpuSet) -> Option<CpuSet> {
     let list = |path: &Path| Some(numbers(&std::fs::read_to_string(path).ok()?));
     let mut found: Option<CpuSet> = None;
@@ -72,7 +71,7 @@ fn first_node(nodes: &Path, allowed: &CpuSet) -> Option<CpuSet> {
     found.filter(|_| others)
 }
 
-/// The numbers of a list as the system writes it: "0-3,8".
+/// Parses a list in the system's format: "0-3,8".
 fn numbers(list: &str) -> Vec<u32> {
     let mut all = Vec::new();
     for part in list.trim().split(',').filter(|part| !part.is_empty()) {

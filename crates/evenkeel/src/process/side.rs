@@ -1,7 +1,6 @@
-//! The side thread: a Tokio runtime of its own beside the data plane, for what
-//! may wait: health checks, names, the sockets of operations, and freeing
-//! configurations that nobody holds any more. A busy thread of the data plane
-//! therefore never marks a server down.
+//! The side thread: a Tokio runtime beside the data plane, for work that may wait. It runs health
+//! checks, name resolution and the operations sockets, and frees configurations that nothing uses
+//! any more. So a busy thread of the data plane never marks a server down.
 
 use super::spare;
 use model::config::Config;
@@ -18,20 +17,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How often it is looked for versions that nobody holds any more.
+/// Poll interval for versions that nothing uses any more.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// Reports lost log lines as this voice says warnings.
+/// Reports lost log lines as warnings in this format.
 pub fn report_losses(voice: &Voice) -> log::Report {
     let mut voice = voice.clone();
     Box::new(move |text| voice.warning(text))
 }
 
-/// The side thread. Dropping it ends it.
+/// Handle of the side thread; dropping it ends the thread.
 #[derive(Debug)]
 pub struct Side {
-    /// Counts the changes; what they are is asked of the runtime. Dropping it
-    /// ends the thread.
+    /// Counts the changes; the thread reads the configuration from the runtime. Dropping it ends
+    /// the thread.
     changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
     sockets: Serving,
@@ -40,8 +39,8 @@ pub struct Side {
 }
 
 impl Side {
-    /// Starts it for a tree that is installed. `notice` is told what checks
-    /// find; `sockets` are served for operators.
+    /// Starts the thread for an installed configuration. `notice` receives the results of checks;
+    /// `sockets` are served for operators.
     pub fn start(
         shared: &'static Runtime,
         notice: health::Notice,
@@ -64,7 +63,8 @@ impl Side {
                     let mut peers = Some(peers::start(&shared.config()));
                     let mut memory = spare::Memory::default();
                     loop {
-                        // An operator's servers are checked like those of a change.
+                        // Servers that an operator adds are checked like those of a changed
+                        // configuration.
                         let next = async {
                             tokio::select! {
                                 changed = changed.changed() => changed,
@@ -76,7 +76,7 @@ impl Side {
                             drop(peers.take());
                         }
                         shared.measure();
-                        // What has expired gives its memory back.
+                        // Expired entries release their memory.
                         shared.config().tables.sweep();
                         match next {
                             Ok(Ok(())) => {
@@ -88,8 +88,8 @@ impl Side {
                                 }
                             }
                             Ok(Err(_)) => break,
-                            // The last connection of an old version may have
-                            // ended: its memory is freed here.
+                            // The last connection of an old version may have ended: its memory is
+                            // freed here.
                             Err(_) if shared.has_unused() => spare::forget(shared),
                             Err(_) => memory.look(shared),
                         }
@@ -107,32 +107,31 @@ impl Side {
         })
     }
 
-    /// Goes on with the runtime's newest configuration: checks in their rhythm.
-    /// It returns at once; the side thread does the work, and several changes
-    /// that come quickly are one. The sockets are the caller's to change
-    /// ([`Side::sockets`]), since it has their descriptors.
+    /// Applies the runtime's newest configuration; checks keep their intervals. The call returns at
+    /// once, and the side thread merges several quick changes into one. The caller changes the
+    /// sockets ([`Side::sockets`]), since it has their descriptors.
     pub fn change(&self) {
         if let Some(changes) = &self.changes {
             changes.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
-    /// Stops accepting on statistics sockets and peers sections, because the successor
-    /// accepts there. Existing connections continue, except those of peers.
+    /// Stops accepting on statistics sockets and peers sections, because the successor accepts
+    /// there. Existing connections continue, except those of peers.
     pub fn leave_sockets(&self) {
-        // Only a socket that is new can be refused.
+        // Only a new socket can be refused.
         let _ = self.sockets.change(Vec::new());
         self.left.store(true, Ordering::Release);
         self.change();
     }
 
-    /// The statistics sockets.
+    /// Returns the statistics sockets.
     pub fn sockets(&self) -> &Serving {
         &self.sockets
     }
 }
 
-/// Sends what checks find to the logs of their proxies.
+/// Sends the results of checks to the logs of their proxies.
 pub fn to_logs(_: &Arc<Config>) -> health::Notice {
     Arc::new(|config, proxy, level, text| log::notice(config, proxy, level_of(level), text))
 }
@@ -149,7 +148,7 @@ impl Drop for Side {
     fn drop(&mut self) {
         drop(self.changes.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic was printed by the panic hook already.
+            // The panic hook has printed its panic already.
             let _ = thread.join();
         }
     }

@@ -1,7 +1,6 @@
-//! Signals of a process that serves. INT and TERM keep what they were started
-//! with (they end the process, which is then seen as ended by the signal) unless
-//! somebody is told first; the others are blocked and read here, on the main
-//! thread, so that no code runs inside of a handler.
+//! Signals of a serving process. INT and TERM keep their initial disposition, so the exit status
+//! shows the signal, unless the supervisor has to be notified first. All others are blocked and
+//! read on the main thread, so that no code runs in a signal handler.
 
 use super::StartError;
 use super::side::Side;
@@ -21,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// The signals that are read here.
+/// Signals that are read here.
 const WATCHED: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
@@ -31,8 +30,8 @@ const WATCHED: [Signal; 6] = [
     Signal::SIGTTIN,
 ];
 
-/// Blocks the watched signals and these for this thread and those that it
-/// starts from now on, and gives the descriptor that they are read from.
+/// Blocks the watched signals and `also` for this thread and for threads started later. Returns the
+/// descriptor from which they are read.
 pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     let refused = |errno: nix::errno::Errno| StartError::Threads(errno.into());
     let set: SigSet = WATCHED.iter().chain(also).copied().collect();
@@ -40,8 +39,8 @@ pub fn watch(also: &[Signal]) -> Result<SignalFd, StartError> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)
 }
 
-/// Signals that have to be read to end the process: the kernel delivers none that has no handler to
-/// the first process of a PID namespace, as of a container.
+/// Signals that the process has to read in order to end. The kernel delivers no signal without a
+/// handler to the first process of a PID namespace, as in a container.
 pub fn ending() -> &'static [Signal] {
     match is_first_process() {
         true => &part::entry::ENDING,
@@ -53,14 +52,13 @@ fn is_first_process() -> bool {
     nix::unistd::getpid().as_raw() == 1
 }
 
-/// The end of the wait.
+/// Result of the data plane.
 struct End {
     event: Arc<OwnedFd>,
     result: std::thread::JoinHandle<io::Result<()>>,
 }
 
-/// A thread that waits for the data plane, so that this one can go on
-/// listening to signals.
+/// Starts a thread that waits for the data plane, so that this one continues to handle signals.
 fn wait_for(serving: &Serving) -> Result<End, StartError> {
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|errno| StartError::Threads(errno.into()))?;
@@ -70,7 +68,7 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
         .name("wait".into())
         .spawn(move || {
             let result = running.wait();
-            // The counter of an eventfd that nobody else writes cannot be full.
+            // The counter of an eventfd with only this writer cannot be full.
             let _ = rustix::io::write(&*signal, &1u64.to_ne_bytes());
             result
         })
@@ -78,34 +76,35 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
     Ok(End { event, result })
 }
 
-/// A source of orders besides signals.
+/// An order that does not come from a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// Accept no more, finish what there is.
+    /// Stop accepting, and finish existing connections.
     StopSoftly,
-    /// Accept nothing until told.
+    /// Stop accepting until the next order.
     Pause,
     /// Accept again.
     Resume,
 }
 
-/// Somebody besides the signals who gives orders: the supervisor of a role.
+/// Source of orders besides the signals: the supervisor of a role.
 pub trait Orders {
-    /// When it wants to be asked again, whatever happens.
+    /// Returns when it has to be queried again at the latest.
     fn due(&self) -> Option<Instant> {
         None
     }
     /// Returns the descriptors to poll; empty when it has gone.
     fn watched(&self) -> Vec<PollFd<'_>>;
-    /// Something of it may be ready, or a while has passed.
+    /// Returns the next order, if there is one. Called when a descriptor may be ready, or after a
+    /// while.
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;
-    /// A soft stop starts, whatever requested it.
+    /// Called when a soft stop starts, whatever requested it.
     fn stopping(&mut self) {}
-    /// A signal that ends the process came, which is obeyed behind this.
+    /// Called before the process ends because of a signal.
     fn ending(&mut self, _: Signal) {}
 }
 
-/// Nobody: a process on its own.
+/// No source of orders: a process on its own.
 pub struct NoOrders<'s>(pub &'s Side);
 
 impl Orders for NoOrders<'_> {
@@ -122,7 +121,7 @@ impl Orders for NoOrders<'_> {
     }
 }
 
-/// Obeys signals and orders until the data plane has ended.
+/// Handles signals and orders until the data plane has ended.
 pub fn obey(
     signals: &SignalFd,
     serving: &Serving,
@@ -175,7 +174,7 @@ pub fn obey(
     result.map_err(StartError::DataPlane)
 }
 
-/// How far a soft stop is.
+/// Progress of a soft stop.
 #[derive(Default)]
 struct Stop {
     asked: bool,
@@ -184,23 +183,23 @@ struct Stop {
 }
 
 impl Stop {
-    /// Somebody asks for a soft stop.
+    /// Starts a soft stop.
     fn softly(&mut self, serving: &Serving, orders: &mut dyn Orders) {
         orders.stopping();
         if !std::mem::replace(&mut self.asked, true) {
-            // `grace`: it accepts until then.
+            // `grace`: accepts until then.
             let grace = serving.config().global.grace_ms.unwrap_or(0);
             self.soft = Some(Instant::now() + Duration::from_millis(grace.into()));
         }
     }
 
-    /// How long until something is due.
+    /// Returns the time until the next deadline.
     fn left(&self) -> Option<Duration> {
         let at = self.soft.or(self.hard)?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
-    /// Does what is due; whether there was anything.
+    /// Handles expired deadlines; returns whether there was one.
     fn due(&mut self, serving: &Serving, voice: &mut Voice) -> bool {
         if self.left() != Some(Duration::ZERO) {
             return false;
@@ -223,8 +222,8 @@ impl Stop {
     }
 }
 
-/// Waits for a signal, an order or the end; tells whether there are signals and
-/// whether it is the end.
+/// Waits for a signal, an order or the end. Returns whether there are signals, and whether it is
+/// the end.
 fn wait(
     signals: &SignalFd,
     end: &OwnedFd,
@@ -250,11 +249,11 @@ fn wait(
 /// Ends the process by a signal that it may have blocked.
 pub fn end_by(signal: Signal) {
     if is_first_process() {
-        // Its own signals do not end it either.
+        // Signals of its own do not end it either.
         std::process::exit(128 + signal as i32);
     }
     let set: SigSet = [signal].into_iter().collect();
-    // Refused for an argument that is none; it is not handled, so this is the end.
+    // Fails only for an invalid argument. The signal has no handler, so it ends the process.
     let _ = raise(signal);
     let _ = set.thread_unblock();
 }
@@ -264,8 +263,8 @@ fn next(signals: &SignalFd) -> Option<Signal> {
     Signal::try_from(info.ssi_signo as i32).ok()
 }
 
-/// Stops accepting without closing (another process is to bind the addresses),
-/// or goes on; and tells why.
+/// Pauses or resumes accepting without closing the listeners, so that another process can bind the
+/// addresses. Logs the reason.
 fn pause(serving: &Serving, voice: &mut Voice, (paused, why): (bool, &str)) {
     let config = serving.config();
     for proxy in config
@@ -340,7 +339,7 @@ fn told_stopped(serving: &Serving, voice: &mut Voice) {
             proxy.state.backend.counters.read(Tally::Sessions),
         );
         log::notice(&config, proxy, Level::Warning, &line);
-        // Ours is told by its supervisor that it ends.
+        // A process with a supervisor receives the order to end from it.
         if voice.form() == Form::Haproxy {
             voice.warning(line);
         }

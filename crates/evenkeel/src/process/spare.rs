@@ -1,50 +1,50 @@
-//! Work that nobody waits for, beside those who serve: freeing versions that
-//! nobody holds any more. Never done by a thread that serves.
+//! Low-priority work beside the serving threads: freeing versions that nothing uses any more. A
+//! serving thread never does it.
 //!
-//! Free memory goes back to the system where the process has become quiet after
-//! work: malloc_trim(3) takes the locks of all arenas in turn, and requests of a busy
-//! process were seen to wait for it, a tenth of a second at worst.
+//! Free memory is returned to the system when the process is quiet after work. malloc_trim(3) takes
+//! the locks of all arenas in turn. Requests of a busy process were seen to wait for it, a tenth of
+//! a second at worst.
 
 use proxy::runtime::Runtime;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// Looks in a row, a second apart, in which a process must have been quiet.
+/// Consecutive polls, a second apart, in which the process must be quiet.
 const QUIET_LOOKS: u32 = 3;
-/// Processor time between two of them at most.
+/// Maximum processor time between two of them.
 const QUIET_WORK: Duration = Duration::from_millis(50);
-/// Processor time since memory was last given back at least: without work there is
-/// nothing new to be given.
+/// Minimum processor time since memory was last returned: without work there is nothing new to
+/// return.
 const WORK_MIN: Duration = Duration::from_millis(500);
 
-/// When memory is given back to the system.
+/// Decides when memory is returned to the system.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Processor time of the process at the last look, and when memory was last given.
+    /// Processor time of the process at the last poll, and when memory was last returned.
     looked: Duration,
     gave: Duration,
     quiet: u32,
 }
 
-/// The next step.
+/// Next step of returning memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Next {
     Nothing,
     /// The threads release spare memory.
     Release,
-    /// The C library gives it to the system.
+    /// The C library returns it to the system.
     Trim,
 }
 
 impl Memory {
-    /// To be called about once a second.
+    /// Polls the process. Has to be called about once a second.
     pub fn look(&mut self, shared: &'static Runtime) {
         let used = clock_gettime(ClockId::ProcessCPUTime);
         let used = Duration::new(used.tv_sec as u64, used.tv_nsec as u32);
         match self.next(used) {
             Next::Nothing => {}
             Next::Release => (0..shared.threads()).for_each(|thread| {
-                // Refused by a loop that is ending: it frees all.
+                // Refused by a loop that is ending: it frees everything.
                 let _ = reactor::inject(thread, || {
                     reactor::release_pools();
                     proxy::compression::release_kept();
@@ -52,7 +52,7 @@ impl Memory {
             }),
             Next::Trim => {
                 let thread = std::thread::Builder::new().name("spare".into());
-                // Without room for a thread it is tried again after more work.
+                // If no thread can be started, it is retried after more work.
                 let _ = thread.spawn(|| {
                     step_back();
                     // SAFETY: it only gives free memory of the allocator back.
@@ -85,17 +85,17 @@ impl Memory {
     }
 }
 
-/// Of a thread that works beside those that serve.
+/// Nice value of a thread that works beside those that serve.
 const NICENESS: i32 = 10;
 
-/// This thread takes what processor time those who serve leave. Without the
-/// right to say so it takes its share.
+/// Lowers the priority of this thread below the serving ones. If that is not permitted, it gets a
+/// normal share.
 pub fn step_back() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
 
-/// Frees what nobody holds any more, on a thread of its own: a tree of ten
-/// thousand servers takes its time.
+/// Frees unused versions on a separate thread: a configuration of ten thousand servers takes a
+/// while.
 pub fn forget(shared: &'static Runtime) {
     let thread = std::thread::Builder::new().name("spare".into());
     let started = thread.spawn(move || {
@@ -103,7 +103,7 @@ pub fn forget(shared: &'static Runtime) {
         shared.forget_unused();
     });
     if started.is_err() {
-        // No room for a thread: all the more reason to free something.
+        // No thread can be started, so the memory is freed here.
         shared.forget_unused();
     }
 }

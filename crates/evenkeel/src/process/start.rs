@@ -1,4 +1,4 @@
-//! From files to a process that serves.
+//! Starts a serving process from files.
 
 use super::side::{self, Side, report_losses};
 use super::signals::NoOrders;
@@ -31,31 +31,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use supervisor::ProcessClaim;
 
-/// How long the last log lines may take when the process ends.
+/// Time for writing the last log lines at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// How a process is to serve; what stands here wins over the file.
+/// Command-line settings of a process, which override the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// In the background.
+    /// Run in the background.
     pub daemon: bool,
-    /// In the foreground, also when the file says `daemon`.
+    /// Run in the foreground, even if the configuration says `daemon`.
     pub foreground: bool,
-    /// The file of the process id.
+    /// Path of the PID file.
     pub pid_file: Option<PathBuf>,
     /// `maxconn` of the process.
     pub connections: Option<u32>,
     /// `maxconn` of frontends that have none.
     pub proxy_connections: Option<u32>,
-    /// Most memory, MiB.
+    /// Memory limit, MiB.
     pub memory_mib: Option<u64>,
-    /// The process that it takes over from.
+    /// Previous process, which this one replaces.
     pub before: Before,
 }
 
 /// A process that serves.
 pub struct Serving {
-    /// The data plane.
+    /// Data plane of the process.
     pub running: Arc<Running>,
 }
 
@@ -66,7 +66,7 @@ impl Serving {
     }
 }
 
-/// Loads files with what the program is and the environment that it has.
+/// Loads files with the facts about the program and its environment.
 pub fn load_files(
     files: Vec<NamedFile>,
     local_peer: Option<&str>,
@@ -90,8 +90,8 @@ pub fn load_files_with(
     parts::load(files, environment, options, foreign, outside)
 }
 
-/// Serves until the end; returns also in the process that only started the
-/// one in the background. The claim holds as long as the process serves.
+/// Serves until the end. Also returns in the process that only started the background process. The
+/// claim is held as long as the process serves.
 pub fn run(
     loaded: Loaded,
     mut config: Config,
@@ -105,8 +105,8 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let fetched = before::fetch(&plan.before)?;
-    // A process that sees a listening socket may send a signal, so from here on no signal
-    // has a meaning that applies only during the start.
+    // A process that sees a listening socket may send a signal. So from here on no signal may have
+    // a meaning that applies only during the start.
     let signals = signals::watch(signals::ending())?;
     let none = Inherited::default();
     let (listening, sockets) = open::open(
@@ -151,7 +151,7 @@ pub fn run(
     }
     if let Background::Child(ready) = ready {
         ready.tell()?;
-        // Its standard error is closed, so nothing that it says is read.
+        // Standard error is closed, so its output is never read.
         voice.quiet = true;
     }
     voice.started();
@@ -163,21 +163,21 @@ pub fn run(
     result
 }
 
-/// Where the process that serves is.
+/// Where the serving process runs.
 enum Background {
     /// In the foreground.
     No,
-    /// In the background, and somebody waits until it serves.
+    /// In the background, with a parent that waits until it serves.
     Child(Ready),
 }
 
-/// Goes into the background where that is asked for, and takes leave of those
-/// before. None in the process that was only there to start the other one.
+/// Goes into the background if configured, and signals the previous processes. Returns None in the
+/// process that only started the other one.
 fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, StartError> {
     let wanted = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
     if !wanted {
-        // Who connects from now on waits for this process: the listeners are
-        // open. Afterwards it may not signal anybody.
+        // The listeners are open, so new connections wait for this process. Later it has no
+        // privilege to signal other processes.
         plan.before.take_leave();
         return Ok(Some(Background::No));
     }
@@ -185,7 +185,7 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
     let mut file = path.as_deref().map(daemon::open_pid_file).transpose()?;
     let ready = match daemon::fork_and_wait()? {
         Fork::Parent => {
-            // The child serves, and this process has kept its rights.
+            // The child serves, and this process has kept its privileges.
             plan.before.take_leave();
             return Ok(None);
         }
@@ -197,7 +197,7 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
     Ok(Some(Background::Child(ready)))
 }
 
-/// Starts the process that runs the programs of external checks, where there are any.
+/// Starts the process that runs the programs of external checks, if there are any.
 fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(), StartError> {
     let programs = check_programs(config);
     if programs.is_empty() {
@@ -222,7 +222,7 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
         programs,
     };
     let started = checks::start(personality, run);
-    // It ends with this process, and nobody follows it before.
+    // It ends with this process, and has no successor before.
     let (_, connection) = started?;
     health::use_programs(connection);
     Ok(())
@@ -251,9 +251,8 @@ fn tell_lowered(limits: &Limits, voice: &mut Voice) {
     }
 }
 
-/// Finds out how many connections a configuration can have, where the start
-/// allowed so many files without raising anything; says when it is fewer than
-/// asked for.
+/// Computes how many connections a configuration can have with the file limit of the start. Warns
+/// if there are fewer than configured.
 pub fn find_limits(
     wanted: &WantedLimits,
     start: u64,
@@ -264,10 +263,9 @@ pub fn find_limits(
     Ok(limits)
 }
 
-/// Drops the initial privileges: those that the file names, then everything that serving
-/// does not need. This happens also if the file says nothing, or the process was started
-/// without privileges: a serving process opens no file and starts no program, whichever
-/// user it has.
+/// Drops the initial privileges: those that the configuration names, then everything that serving
+/// does not need. This also applies without such a line, or without initial privileges. A serving
+/// process opens no file and starts no program, whatever user it has.
 fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
     let global = &config.global;
     let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
@@ -286,7 +284,7 @@ pub fn give_up(
     confinement::prepare(&confinement).map_err(StartError::Confinement)?;
     privileges::drop_rights(root, identity.gid, identity.uid)?;
     if global.dumpable {
-        // Only refused for an argument that is none of 0 and 1.
+        // Fails only for an argument other than 0 and 1.
         let _ = nix::sys::prctl::set_dumpable(true);
     }
     let held = confinement::apply(&confinement).map_err(StartError::Confinement)?;
@@ -298,8 +296,8 @@ pub fn give_up(
     Ok(())
 }
 
-/// Puts a configuration into service and starts all threads. `state` is that of the
-/// previous process; if it cannot be read, all state starts empty.
+/// Puts a configuration into service and starts all threads. `state` is that of the previous
+/// process; if it cannot be read, all state starts empty.
 pub fn serve(
     mut config: Config,
     (listening, sockets): (Vec<Listening>, Vec<OperationsSocket>),
@@ -328,7 +326,7 @@ pub fn serve(
     ))
 }
 
-/// Applies the settings of the command line, which override the file.
+/// Applies the settings of the command line, which override the configuration.
 pub fn apply_plan(config: &mut Config, plan: &Plan) {
     let global = &mut config.global;
     global.maxconn = plan.connections.or(global.maxconn);

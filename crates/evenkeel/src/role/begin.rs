@@ -1,4 +1,4 @@
-//! From the first version to a process that serves, and on until its end.
+//! Life of a role from its first version to its end.
 
 use super::orders::Supervised;
 use super::version::{Given, VersionError};
@@ -14,10 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the last log lines may take when the process ends.
+/// Time for writing the last log lines at the end of the process.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Why a role does not begin, or why it ended.
+/// Reason why a role does not start, or why it ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The version.
@@ -28,10 +28,10 @@ pub enum RoleError {
     Start(#[from] StartError),
 }
 
-/// The error, and the channel where somebody can still be told.
+/// The error, and the channel on which it can still be reported.
 pub type Refused = Box<(RoleError, Option<Channel>)>;
 
-/// Serves until the end.
+/// Serves until the process ends.
 pub fn serve(
     mut channel: Channel,
     mut given: Given,
@@ -46,12 +46,12 @@ pub fn serve(
     let version = given.take.version;
     let words = String::new();
     if given.take.background {
-        // Its output is unread from now on.
+        // The output is unread from now on.
         voice.quiet = true;
         part::entry::close_standard_streams();
     }
     voice.started();
-    // A supervisor that has gone meanwhile changes nothing.
+    // If the supervisor has gone meanwhile, the role serves nevertheless.
     let _ = channel.send(&Message::Ready { version, words }, &[]);
     let mut orders = Supervised::new(channel, given, guard, side);
     let result = process::obey(&signals, &serving, &mut orders, voice);
@@ -68,7 +68,7 @@ type Started = (
 
 fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
     let config = given.replay()?;
-    // The loader told what there was to tell about processors.
+    // The loader has reported the messages about processors already.
     let mut silent = voice.clone();
     silent.quiet = true;
     process::choose_processors(&config.global, &mut silent);

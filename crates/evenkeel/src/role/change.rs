@@ -1,6 +1,6 @@
-//! Taking a further version in, beside the threads that serve. What takes long,
-//! building the configuration, is done at a low priority; putting it into service
-//! is not, since that holds locks for which those who serve may wait.
+//! Loads a further version beside the serving threads. The slow part, building the configuration,
+//! runs at low priority. Putting it into service does not, since it holds locks for which serving
+//! threads may wait.
 
 use super::trial::Former;
 use super::version::{Built, Given, VersionError};
@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// A version that was taken in.
+/// A version that was loaded.
 pub struct Taken {
     /// The input from the supervisor.
     pub given: Given,
@@ -48,13 +48,13 @@ impl Change {
         let thread = std::thread::Builder::new()
             .name("change".into())
             .spawn(move || {
-                // First: without it there is no trial.
+                // Built first: without it the version cannot be a candidate.
                 let former = former.map(build_former).transpose();
                 let result = former.and_then(|former| {
                     let words = take(&mut given, &running, &side)?;
                     Ok((words, former))
                 });
-                // Dropped when the thread ends, but the main thread must look.
+                // The channel is dropped when the thread ends, but the main thread must be woken.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
                 result.map(|(words, former)| Taken {
                     given,
@@ -74,7 +74,7 @@ impl Change {
         self.version
     }
 
-    /// Readable when it is done.
+    /// Returns a descriptor that becomes readable when the change is done.
     pub fn event(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
@@ -124,7 +124,7 @@ fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, Ver
     put(given, built, running, side)
 }
 
-/// Puts a version that is built into service; what there is to tell.
+/// Puts a built version into service; returns messages for the operator.
 pub fn put(
     given: &Given,
     built: Built,
@@ -145,14 +145,15 @@ pub fn put(
     let mut words = words(&changed);
     words.extend(changed.runtime_changes);
     words.extend(raise_files(given.take.plan.files_max));
-    // The version serves already: what is left is told, not undone.
+    // The version serves already, so an error is reported, not undone.
     if let Err(error) = side.sockets().change(sockets) {
         words.push(format!("the statistics sockets were not changed: {error}"));
     }
     Ok(words.join("; "))
 }
 
-/// Raises the limit of open files as far as the start allowed; what cannot be had.
+/// Raises the limit of open files as far as the initial limit permits; returns a message about a
+/// shortfall.
 fn raise_files(wanted: u64) -> Option<String> {
     let limit = getrlimit(Resource::Nofile);
     let current = limit.current?;

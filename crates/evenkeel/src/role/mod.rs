@@ -1,8 +1,8 @@
-//! The proxy role: the process that talks to the network. The supervisor gives it a
-//! bundle and descriptors. The role builds the configuration again from the bundle, drops
-//! every privilege, serves, and loads further versions.
+//! The proxy role: the process that serves network traffic. The supervisor passes it a bundle and
+//! descriptors. The role builds the configuration again from the bundle, drops every privilege,
+//! serves, and loads further versions.
 //!
-//! It opens no file, resolves no name, binds no address and starts no process. If the
+//! The role opens no file, resolves no name, binds no address and starts no process. If the
 //! supervisor dies, the role continues to serve, and another supervisor can adopt it
 //! ([`part::guard`]).
 
@@ -21,7 +21,7 @@ use part::voice::{Form, Voice};
 use std::process::ExitCode;
 use version::Given;
 
-/// The life of a proxy role.
+/// Runs a proxy role.
 pub fn main(mut channel: Channel) -> ExitCode {
     let (given, guard) = match entry::first_of_role(&mut channel, first) {
         Ok(first) => first,
@@ -45,7 +45,6 @@ pub fn main(mut channel: Channel) -> ExitCode {
     }
 }
 
-/// The first version.
 fn first(received: Received) -> Option<Given> {
     match received.message {
         Message::Take(take) => Given::new(*take, received.descriptors),

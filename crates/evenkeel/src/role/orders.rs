@@ -1,4 +1,4 @@
-//! Messages of the supervisor to the role that serves.
+//! Messages of the supervisor to the serving role.
 
 use super::change::{Change, Taken};
 use super::telling::{self, Telling};
@@ -22,35 +22,35 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-/// How long the supervisor may take to hear the rest.
+/// Timeout for sending the final counters to the supervisor.
 const REST_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long the supervisor may take to hear that a signal is obeyed.
+/// Timeout for reporting to the supervisor that a signal is handled.
 const OBEYS_LIMIT: Duration = Duration::from_millis(100);
 
-/// How often a process is asked for that runs the programs of external checks.
+/// Minimum interval of requests for a process that runs external checks.
 const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// A role under its supervisor.
 pub struct Supervised {
     /// None when the supervisor has died.
     channel: Option<Channel>,
-    /// The newest version; None once nothing is accepted any more.
+    /// The newest version; None once the role accepts no more connections.
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,
     /// The candidate version.
     trial: Option<Trial>,
-    /// None if it must end without a supervisor.
+    /// None if the role must end without a supervisor.
     guard: Option<Guard>,
-    /// The channel was lost, and what follows from that was done.
+    /// The loss of the supervisor has been handled.
     alone: bool,
-    /// The supervisor told it to accept nothing.
+    /// The supervisor has paused accepting.
     paused: bool,
     telling: Telling,
     /// The mapped heartbeat memory.
     vitals: Option<&'static [AtomicU64]>,
-    /// When a process was last asked for that runs programs of checks.
+    /// Time of the last request for a process that runs external checks.
     wanted_programs: Option<Instant>,
 }
 
@@ -72,29 +72,28 @@ impl Supervised {
         }
     }
 
-    /// Writes heartbeats into this memory from now on. Without one the proxy counts as
-    /// serving nothing, which the address role reports.
+    /// Writes heartbeats into this memory from now on. Without heartbeats the proxy counts as out
+    /// of service, which the address role reports.
     fn share_vitals(&mut self, descriptors: Vec<OwnedFd>, serving: &Serving) {
         let Some(file) = descriptors.into_iter().next() else {
             return;
         };
         let words = match self.vitals {
-            // Another supervisor has brought its own.
+            // Another supervisor has sent memory of its own.
             Some(words) => mapped::replace(words, &file).then_some(words),
             None => mapped::map(&file, WORDS),
         };
         if let Some(words) = words {
             self.vitals = Some(words);
-            // Of another layout: as without it.
+            // The memory has another layout, so no heartbeats are written.
             let _ = proxy::vitals::share(serving.running.runtime, words);
         }
     }
 
-    /// Waits for what still works on a change, and tells those who go on with
-    /// what this process counted.
+    /// Waits for a pending change, and sends the final counters to the successor.
     pub fn end(mut self, serving: &Serving) {
         if let Some(change) = self.change.take() {
-            // It was told, or there is nobody to be told.
+            // The result was reported, or has no receiver.
             let _ = change.outcome();
         }
         drop(self.trial.take());
@@ -106,14 +105,13 @@ impl Supervised {
             };
             self.answer(&message, &[Arc::new(rest)]);
             if let Some(channel) = &mut self.channel {
-                // A supervisor that does not listen holds up nobody.
+                // A supervisor that does not read delays nothing.
                 let _ = channel.finish(REST_LIMIT);
             }
         }
     }
 
-    /// Asks for a process that runs the programs of external checks, where a check waits
-    /// for one.
+    /// Requests a process for external checks, if a check waits for one.
     fn ask_for_programs(&mut self) {
         let now = Instant::now();
         let again = self.wanted_programs.map(|at| at + PROGRAMS_EVERY);
@@ -146,10 +144,10 @@ impl Supervised {
         let runtime = serving.running.runtime;
         match memory::state(&fd) {
             Ok(bytes) => process::add(&bytes, runtime),
-            // What is larger than any state belongs to nobody.
+            // A state above the limit is invalid and ignored.
             Err(MemoryError::TooLarge(_)) => {}
-            // A connection: it comes later. Without a thread it is lost, which
-            // only the counters of the other process show.
+            // The descriptor is a connection: the final counters come later. Without a thread they
+            // are lost, which affects only the counters of the other process.
             Err(_) => drop(process::add_rest(fd, runtime)),
         }
     }
@@ -166,7 +164,7 @@ impl Supervised {
         }
     }
 
-    /// A message to this part alone.
+    /// Handles a message to this part alone.
     fn message_to_part(
         &mut self,
         ask: u64,
@@ -177,7 +175,7 @@ impl Supervised {
         match message.read() {
             Some(OfProxy::Operate { level }) => {
                 if let Some(connection) = descriptors.into_iter().next() {
-                    // Too many of them: it is closed, which its user sees.
+                    // Too many pending requests: the connection is closed, which its user notices.
                     let _ = self
                         .side
                         .sockets()

@@ -1,6 +1,6 @@
-//! The counters and server states that a role sends, so that another process can continue
-//! with them: on request; unrequested, so that the supervisor has them if this process is
-//! killed; and the rest at its end.
+//! Counters and server states that a role sends, so that another process can continue with them. It
+//! sends them on request, periodically for the case that it is killed, and as a final delta at its
+//! end.
 
 use crate::process::Serving;
 use cluster::machine::{FrontendHealth, Health};
@@ -13,17 +13,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether a state changed.
+/// Poll interval for changed states.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Between two that are told because a state changed.
+/// Minimum interval of reports because of changed states.
 const CHANGES_EVERY: Duration = Duration::from_secs(1);
-/// Between two that are told for the counters alone.
+/// Interval of reports for the counters alone.
 const COUNTERS_EVERY: Duration = Duration::from_secs(10);
 
 /// The exported counters, and the baseline for the final delta.
 #[derive(Debug)]
 pub struct Telling {
-    /// The baseline: the counters that another process continues with.
+    /// Baseline: the counters that another process continues with.
     mark: Option<Mark>,
     revision: u64,
     orders: u64,
@@ -43,12 +43,12 @@ impl Telling {
         }
     }
 
-    /// When it wants to look again.
+    /// Returns when the next poll is due.
     pub fn due(&self) -> Instant {
         self.looked + LOOK_EVERY
     }
 
-    /// Looks; whether something is to be told.
+    /// Polls the state; returns whether a report is due.
     pub fn look(&mut self, now: Instant) -> bool {
         if now < self.due() {
             return false;
@@ -68,13 +68,14 @@ impl Telling {
         false
     }
 
-    /// The state, for somebody who keeps it.
+    /// Exports the state for storage.
     pub fn state(serving: &Serving) -> io::Result<OwnedFd> {
         let kept = carry::export_kept(&serving.config(), Some(serving.running.runtime));
         memory::create("evenkeel state", &kept)
     }
 
-    /// The state, for somebody who goes on with it and is told the rest.
+    /// Exports the state for a process that continues with it, and sets the baseline for the final
+    /// delta.
     pub fn asked(&mut self, serving: &Serving) -> io::Result<OwnedFd> {
         let (config, runtime) = (serving.config(), serving.running.runtime);
         let exported = carry::export_to_supervisor(&config, Some(runtime));
@@ -89,13 +90,13 @@ impl Telling {
     }
 }
 
-/// How everything is at this moment, for a command that changes nothing of it.
+/// Returns the current state, for a command that changes none of it.
 pub fn live(serving: &Serving, keys: &[AskedKey]) -> io::Result<OwnedFd> {
     let live = carry::export_live(&serving.config(), Some(serving.running.runtime), keys);
     memory::create("evenkeel live state", &live)
 }
 
-/// How well it serves, as the control role reads it.
+/// Returns the health of the proxy for the control role.
 pub fn health(serving: &Serving) -> io::Result<OwnedFd> {
     let summary = proxy::vitals::summary(serving.running.runtime);
     let frontends = summary.frontends.into_iter().map(|one| FrontendHealth {
@@ -127,7 +128,7 @@ mod tests {
         telling.revision = revision::read();
         let told = (1..=1000).filter(|n| telling.look(began + Duration::from_millis(100 * n)));
         let told = told.count();
-        // Tests beside this one may change states.
+        // Parallel tests may change states.
         assert!((9..=100).contains(&told), "{told}");
     }
 }

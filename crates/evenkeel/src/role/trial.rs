@@ -1,6 +1,6 @@
-//! A candidate version: the previous version stays compiled beside it, and is put into
-//! service again at once, on a message of the supervisor or by the address role. A
-//! rollback reads, opens and resolves nothing, and needs no other process.
+//! Candidate version: the previous version stays compiled, and is put into service again at once by
+//! a message of the supervisor or by the address role. A rollback reads, opens and resolves
+//! nothing, and needs no other process.
 
 use super::change::put;
 use super::version::{Built, Given, VersionError};
@@ -14,20 +14,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// How long at a time is waited for the address role's word; between two of these it
-/// is seen that nobody waits any more.
+/// Duration of one wait for the address role's response. Between two waits it is checked whether
+/// anybody still needs it.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// The version of a rollback: built, but without its differences from the version that is
-/// served then.
+/// The version for a rollback: built, but its differences from the served version are not computed
+/// yet.
 pub struct Former {
     /// The input from the supervisor.
     pub given: Given,
-    /// Its configuration and sockets.
+    /// Configuration and sockets of the candidate.
     pub built: Built,
 }
 
-/// How going back went, and what there is to tell.
+/// Result of the rollback, with the text to report.
 pub type Back = Result<(Given, String), VersionError>;
 
 #[derive(Default)]
@@ -40,14 +40,14 @@ struct TrialState {
 /// A candidate version. Dropping it accepts the candidate.
 pub struct Trial {
     shared: Arc<TrialState>,
-    /// Readable when the address role had this process go back.
+    /// Readable when the address role has requested the rollback.
     event: Option<Arc<OwnedFd>>,
-    /// The mark that the address role sees.
+    /// Flag that the address role reads.
     seen: Option<Arc<OnTrial>>,
 }
 
 impl TrialState {
-    /// Puts it back into service; None where somebody else does.
+    /// Puts the previous version into service; None if another thread does that.
     fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
         let Former { given, built } = lock(&self.former).take()?;
         let words = put(&given, built, running, side);
@@ -56,7 +56,7 @@ impl TrialState {
 }
 
 impl Trial {
-    /// Starts the trial of a candidate.
+    /// Starts the observation of a candidate.
     pub fn begin(former: Former, serving: &Serving, side: &Arc<Side>) -> Trial {
         let shared = Arc::new(TrialState {
             former: Mutex::new(Some(former)),
@@ -85,12 +85,12 @@ impl Trial {
         stays
     }
 
-    /// Goes back; None where that was done already, or is being done.
+    /// Rolls back; None if that is done already or in progress.
     pub fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
         self.shared.go_back(running, side)
     }
 
-    /// Readable when there is an outcome.
+    /// Returns a descriptor that becomes readable when there is a result.
     pub fn event(&self) -> Option<BorrowedFd<'_>> {
         self.event.as_ref().map(|event| event.as_fd())
     }
@@ -108,8 +108,8 @@ impl Drop for Trial {
     }
 }
 
-/// Waits for the address role's word on a thread of its own. Without that thread the
-/// address role waits in vain, for a moment, and takes its address over.
+/// Waits for a rollback request of the address role on a separate thread. Without that thread the
+/// address role waits a moment in vain, and moves its address.
 fn watch(
     on_trial: &Arc<OnTrial>,
     shared: &Arc<TrialState>,
@@ -128,7 +128,7 @@ fn watch(
             }
             if let Some(back) = shared.go_back(&running, &side) {
                 *lock(&shared.outcome) = Some(back);
-                // The address role goes on before anybody is told.
+                // The address role is released before the result is reported.
                 on_trial.end();
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
             }

@@ -1,5 +1,5 @@
-//! A version as a role is given it: the bundle, the descriptors, and how they
-//! become a configuration and its sockets.
+//! Version as a role receives it: the bundle and the descriptors, from which it builds the
+//! configuration and its sockets.
 
 use crate::process;
 use configuration::{Recording, RecordingError};
@@ -16,8 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The input from the supervisor. It is kept while it is the newest one, so that another
-/// supervisor can get all of it.
+/// Input from the supervisor. The newest one is kept, so that another supervisor can get all of it.
 #[derive(Clone, Debug)]
 pub struct Given {
     /// The message.
@@ -39,29 +38,29 @@ pub enum VersionError {
     /// The bundle is invalid.
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// The role refused what the loader accepted; with the first message.
+    /// The role refused what the loader accepted; contains the first message.
     #[error("the proxy refuses what the loader accepted: {0}")]
     Refused(String),
-    /// Configuration and descriptors do not fit together.
+    /// Configuration and descriptors do not match.
     #[error(transparent)]
     Assign(#[from] AssignError),
     /// A descriptor cannot be kept.
     #[error("a descriptor: {0}")]
     Descriptor(io::Error),
-    /// The data plane did not take it.
+    /// The data plane refused it.
     #[error("the data plane: {0}")]
     DataPlane(io::Error),
 }
 
 /// A version that is ready to be served.
 pub struct Built {
-    /// The configuration.
+    /// Configuration of the version.
     pub config: Config,
-    /// Its listeners.
+    /// Listeners of the version.
     pub listening: Vec<Listening>,
-    /// Its statistics sockets.
+    /// Statistics sockets of the version.
     pub sockets: Vec<OperationsSocket>,
-    /// Its log targets.
+    /// Log targets of the version.
     pub sink: Sink,
 }
 
@@ -70,7 +69,7 @@ impl Given {
     pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         let descriptors = descriptors.into_iter().map(Arc::new).collect();
         let parcel = take.sort(descriptors)?;
-        // It belongs to this start; a role that gets the version back has other state.
+        // The state belongs to this start; a role that gets the version back has other state.
         take.state = false;
         Some(Given {
             take,
@@ -92,7 +91,7 @@ impl Given {
         Some((given, Given::new(trial.former, former)?))
     }
 
-    /// Everything, as the supervisor sent it.
+    /// Returns all descriptors, as the supervisor sent them.
     pub fn all_descriptors(&self) -> Vec<Shared> {
         std::iter::once(&self.bundle)
             .chain(&self.descriptors)
@@ -100,7 +99,7 @@ impl Given {
             .collect()
     }
 
-    /// How the data plane is to serve it.
+    /// Returns the options with which the data plane serves it.
     pub fn options(&self) -> ServeOptions {
         let settings = &self.take.plan.settings;
         ServeOptions {
@@ -109,8 +108,8 @@ impl Given {
         }
     }
 
-    /// Builds the configuration again, as the loader built it. A bundle with keys
-    /// is let go: nobody asks a role for more than its sockets.
+    /// Builds the configuration as the loader built it. A bundle with keys is closed afterwards:
+    /// only the sockets of a role are requested later.
     pub fn replay(&mut self) -> Result<Config, VersionError> {
         let bytes = Zeroizing::new(memory::read(&self.bundle)?);
         let recording = Recording::decode(&bytes)?;
@@ -126,14 +125,14 @@ impl Given {
         })?;
         let settings = &self.take.plan.settings;
         process::apply_plan(&mut config, &plan(settings));
-        // What follows from it (`fullconn`) follows from what there is, too.
+        // Derived values (`fullconn`) follow from the actual limit, too.
         let connections = &mut config.global.maxconn;
         connections.get_or_insert(settings.connections_max);
         Ok(config)
     }
 
-    /// Gives the configuration its sockets. A listener has one descriptor, which
-    /// the data plane and this value share.
+    /// Assigns the sockets to the configuration. A listener has one descriptor, which the data
+    /// plane and this value share.
     pub fn build(&mut self, config: Config) -> Result<Built, VersionError> {
         let plan = &self.take.plan;
         let mut given = std::mem::take(&mut self.descriptors).into_iter();

@@ -1,42 +1,42 @@
-//! A request as a person writes it.
+//! Request as a user writes it.
 
 use std::net::IpAddr;
 
-/// Bytes of a request that are enough for every rule.
+/// Limit of a request, in bytes; enough for every rule.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// The host of a request that names none.
+/// Default host of a request.
 const HOST: &str = "localhost";
 
-/// A request.
+/// Parsed request of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
-    /// The method; empty: nothing but a connection.
+    /// Method; empty for a connection without a request.
     pub method: String,
-    /// The URL was one of https.
+    /// The URL has the scheme https.
     pub tls: bool,
-    /// No URL was given, so nothing is known of TLS.
+    /// Only a path was given, so it is not known whether TLS is used.
     pub is_path: bool,
-    /// The host of the URL, without brackets.
+    /// Host of the URL, without brackets.
     pub host: String,
-    /// Host and port, as they stand in the URL.
+    /// Host and port, as written in the URL.
     pub authority: String,
-    /// The port.
+    /// Port number.
     pub port: u16,
-    /// The host, if it is an address.
+    /// Host, if it is an IP address.
     pub address: Option<IpAddr>,
     /// Path and query.
     pub target: String,
     headers: Vec<(String, String)>,
-    /// The body.
+    /// Body of the request.
     pub body: Vec<u8>,
 }
 
 impl Asked {
-    /// Reads 'METHOD URL', or a URL.
+    /// Parses 'METHOD URL', or a URL.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the request.
     pub fn parse(text: &str) -> Result<Asked, String> {
         let text = text.trim();
         if text.len() > BYTES_MAX {
@@ -55,7 +55,7 @@ impl Asked {
         if !method.bytes().all(is_of_token) {
             return Err(format!("'{method}' is no method, such as GET or POST"));
         }
-        // A scheme has no case (RFC 3986, section 3.1).
+        // A scheme is case-insensitive (RFC 3986, section 3.1).
         let of_scheme = |scheme: &str| {
             let (start, rest) = url.split_at_checked(scheme.len())?;
             start.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -98,10 +98,10 @@ impl Asked {
         })
     }
 
-    /// A path, with its query, of a frontend that is named elsewhere.
+    /// Creates a request for a path with its query; the caller names the frontend separately.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the path.
     pub fn of_path(method: &str, path: &str) -> Result<Asked, String> {
         let asked = Asked::parse(&format!("{method} http://{HOST}{path}"))?;
         Ok(Asked {
@@ -110,8 +110,8 @@ impl Asked {
         })
     }
 
-    /// A connection on which nothing is asked: to a frontend with `mode http` it is
-    /// a request for `/`.
+    /// Creates a connection without a request. A frontend with `mode http` receives a request for
+    /// `/`.
     pub fn connection(tls: bool) -> Asked {
         Asked {
             method: String::new(),
@@ -127,20 +127,20 @@ impl Asked {
         }
     }
 
-    /// Whether nothing is asked on the connection.
+    /// Returns whether the connection carries no request.
     pub fn is_connection(&self) -> bool {
         self.method.is_empty()
     }
 
-    /// The headers that were added.
+    /// Returns the headers that were added.
     pub fn headers(&self) -> &[(String, String)] {
         &self.headers
     }
 
-    /// Adds 'NAME: VALUE'.
+    /// Adds a header 'NAME: VALUE'.
     ///
     /// # Errors
-    /// It is no header.
+    /// Fails if the text is not a header.
     pub fn add_header(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = text.split_once(':').unwrap_or_default();
         let is_name = !name.is_empty() && name.bytes().all(is_of_token);
@@ -152,10 +152,11 @@ impl Asked {
         Ok(())
     }
 
-    /// Checks that the headers say how long the body is: what is behind it would be another request.
+    /// Checks the length of the body in the headers: data after that length would be another
+    /// request.
     ///
     /// # Errors
-    /// They say something else.
+    /// Fails if the headers have another length.
     pub fn check_length(&self) -> Result<(), String> {
         for (name, value) in &self.headers {
             if name.eq_ignore_ascii_case("transfer-encoding") {
@@ -172,7 +173,7 @@ impl Asked {
         Ok(())
     }
 
-    /// The request, for people.
+    /// Describes the request for display.
     pub fn words(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         match (self.is_connection(), self.is_path) {
@@ -185,7 +186,7 @@ impl Asked {
         }
     }
 
-    /// The name that the client asks for with TLS: an address is none.
+    /// Returns the TLS server name, which is empty for an IP address.
     pub fn server_name(&self) -> String {
         match self.address {
             Some(_) => String::new(),
@@ -193,7 +194,7 @@ impl Asked {
         }
     }
 
-    /// What is sent to a frontend, with `mode http` or another.
+    /// Returns the bytes for a frontend, with `mode http` or another mode.
     pub fn bytes(&self, http: bool) -> Vec<u8> {
         if self.is_connection() && !http {
             return self.body.clone();
@@ -223,12 +224,13 @@ impl Asked {
     }
 }
 
-/// A byte of a method or of the name of a header (RFC 9110, 5.6.2).
+/// Returns whether a byte may be part of a token (RFC 9110, 5.6.2): a method or the name of a
+/// header.
 fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Host and port.
+/// Splits an authority into host and port.
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

@@ -1,4 +1,4 @@
-//! The state of a running instance that a request was served with, as far as it decides.
+//! State of the running instance that affects the result of a request.
 
 use model::config::{Config, Proxy, Server};
 use model::state::now_ms;
@@ -7,45 +7,45 @@ use proxy::carry::{LeftOut, Waiting};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Most notes about what is too large.
+/// Limit of notes about omitted tables.
 const NOTES_MAX: usize = 8;
 
-/// The state of a running instance.
+/// State of a running instance.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Live {
-    /// Which instance: its process id, program and files.
+    /// Instance: its process ID, program and files.
     pub instance: String,
-    /// When it told its state, in UTC.
+    /// Time of the state, in UTC.
     pub at: String,
-    /// The servers of the backend that was chosen.
+    /// Servers of the chosen backend.
     pub servers: Vec<LiveServer>,
-    /// What else decides, and what is not known, in words.
+    /// Other deciding facts, and unknown ones, as messages.
     pub notes: Vec<String>,
 }
 
-/// A server at that moment.
+/// State of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LiveServer {
-    /// Its name.
+    /// Name of the server.
     pub name: String,
-    /// Its status, as in `show stat`.
+    /// Status, as in `show stat`.
     pub status: String,
-    /// How long it has had it, in milliseconds.
+    /// Duration of the status, milliseconds.
     pub since_ms: u64,
-    /// What its last check found; empty without one, and while it is up.
+    /// Result of the last check; empty without one, and while the server is up.
     pub check: String,
-    /// Its sessions.
+    /// Current sessions.
     pub sessions: u32,
-    /// How many it may have; 0 is no limit.
+    /// Limit of sessions; 0 means none.
     pub limit: u32,
-    /// Requests that wait for it.
+    /// Requests in the server's queue.
     pub waiting: u32,
-    /// Its weight.
+    /// Current weight.
     pub weight: u32,
 }
 
 impl Live {
-    /// Describes what decides for a frontend and a backend.
+    /// Collects the deciding state of a frontend and a backend.
     pub fn new(
         config: &Config,
         frontend: &Proxy,
@@ -86,7 +86,7 @@ impl Live {
         }
     }
 
-    /// For programs.
+    /// Formats the state as JSON.
     pub fn json(&self) -> Value {
         json!({
             "instance": self.instance,
@@ -97,14 +97,14 @@ impl Live {
     }
 }
 
-/// Says that new clients of a frontend wait.
+/// Returns a note if new clients of a frontend have to wait.
 fn full(frontend: &Proxy) -> Option<String> {
     let state = &frontend.state.frontend;
     let limit = match state.maxconn_set.load(Relaxed) {
         0 => frontend.maxconn?,
         limit => limit,
     };
-    // The one who asks is gone by now.
+    // The connection that requested the state is closed by now.
     let has = state.sessions.current();
     (limit > 0 && has >= limit).then(|| {
         format!(
@@ -134,7 +134,7 @@ impl LiveServer {
         }
     }
 
-    /// For people.
+    /// Formats the state for display.
     pub fn words(&self) -> String {
         let mut words = format!(
             "{} is {} for {}",
@@ -170,7 +170,7 @@ impl LiveServer {
     }
 }
 
-/// How many requests wait, with the verb.
+/// Describes the number of waiting requests.
 fn waiting(number: u32) -> String {
     match number {
         1 => "1 request waits".to_owned(),

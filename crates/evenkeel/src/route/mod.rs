@@ -1,4 +1,4 @@
-//! Where a request would go: a request as a person writes it, given to a configuration.
+//! Determines where a request would go: evaluates it with a configuration.
 
 mod asked;
 mod live;
@@ -18,40 +18,40 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The client where none is named, from the addresses for examples (RFC 5737).
+/// Default client address, from the range for documentation (RFC 5737).
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
-/// Who connects to a listener with `accept-proxy`, for the client.
+/// Default peer address at a listener with `accept-proxy`.
 const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
-/// The port of both.
+/// Source port of both.
 const CLIENT_PORT: u16 = 49_152;
 
 /// An address, and a port if one is given.
 pub type End = (IpAddr, Option<u16>);
 
-/// A request, and how it comes.
+/// A request, and its connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// What is asked.
+    /// The request itself.
     pub asked: Asked,
-    /// The frontend that gets it, if it is named.
+    /// Frontend that receives it, if it is named.
     pub frontend: Option<String>,
-    /// The client.
+    /// Address of the client.
     pub source: Option<End>,
-    /// Who connects to a listener with `accept-proxy`, for the client.
+    /// Peer of the connection at a listener with `accept-proxy`.
     pub through: Option<End>,
-    /// The address that the client connects to.
+    /// Destination address of the connection.
     pub to: Option<End>,
-    /// The name that it asks for with TLS, if it is not the host of the URL.
+    /// TLS server name, if it differs from the host of the URL.
     pub sni: Option<String>,
 }
 
-/// Why it cannot be said.
+/// Reason why the request cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum NotFollowed {
-    /// No listener takes it, or several do.
+    /// No listener accepts it, or several do.
     #[error(transparent)]
     NotThere(#[from] NotThere),
-    /// Threads or sockets are missing, or the name for TLS is none.
+    /// Threads or sockets cannot be created, or the TLS server name is invalid.
     #[error("cannot serve the request: {0}")]
     Serve(#[from] std::io::Error),
     /// The state of the running instance cannot be read.
@@ -60,7 +60,7 @@ pub enum NotFollowed {
 }
 
 impl Request {
-    /// A request of which nothing else is known.
+    /// Creates a request without further details.
     pub fn new(asked: Asked) -> Request {
         Request {
             asked,
@@ -72,20 +72,20 @@ impl Request {
         }
     }
 
-    /// Gives it to a configuration as it was loaded.
+    /// Evaluates the request with a loaded configuration.
     ///
     /// # Errors
-    /// No listener takes it, or it cannot be served.
+    /// Fails if no listener accepts it, or if it cannot be served.
     pub fn follow(&self, config: Config, sources: &SourceMap) -> Result<Report, NotFollowed> {
         let config = route::prepare(config);
         self.follow_in(&config, sources).map(|(_, report)| report)
     }
 
-    /// Gives it to a configuration as it was loaded, with the state that a running proxy told.
-    /// Returns besides which entries of tables were looked for that the state left out.
+    /// Evaluates the request with a loaded configuration and the state of a running proxy. Also
+    /// returns the table entries that were needed and that the state lacks.
     ///
     /// # Errors
-    /// The same, or the state is none.
+    /// Fails as [`Request::follow`] does, or if the state is invalid.
     pub fn follow_live(
         &self,
         config: Config,
@@ -133,7 +133,7 @@ impl Request {
             frontend: self.frontend.clone(),
         };
         let found = match route::find(config, &wanted) {
-            // A path says nothing about TLS.
+            // A path does not show whether TLS is used.
             Err(NotThere::Otherwise { .. }) if self.asked.is_path => {
                 wanted.tls = true;
                 route::find(config, &wanted)
@@ -157,7 +157,7 @@ impl Request {
     }
 }
 
-/// Reads an address, with a port or without.
+/// Parses an address with an optional port.
 pub fn end(text: &str) -> Option<End> {
     let bare = text
         .strip_prefix('[')

@@ -1,4 +1,4 @@
-//! What became of a request, by the lines of the files.
+//! Result of a request, with the lines of the files that affected it.
 
 use super::{Live, Request};
 use language::{SourceMap, Span};
@@ -8,38 +8,38 @@ use proxy::route::{Answer, Question};
 use proxy::stats::row::algorithm;
 use serde_json::{Value, json};
 
-/// Servers that are named where any of them could be chosen.
+/// Limit of listed servers if any of them could be chosen.
 const NAMES_MAX: usize = 8;
 
-/// A line of a file that was looked at.
+/// An evaluated line of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Line {
-    /// The file.
+    /// Path of the file.
     pub file: String,
-    /// Its line, from 1.
+    /// Line number, from 1.
     pub number: u32,
-    /// What stands there.
+    /// Text of the line.
     pub text: String,
-    /// Whether its condition was met; None: it has none.
+    /// Result of its condition; None if it has none.
     pub met: Option<bool>,
-    /// The terms of its condition that were evaluated.
+    /// Evaluated terms of its condition.
     pub terms: Vec<TermText>,
-    /// It took effect.
+    /// The line took effect.
     pub applies: bool,
-    /// No further rule of its list was looked at.
+    /// The line ended its list of rules.
     pub ends: bool,
-    /// It chose the backend.
+    /// Backend that the line chose.
     pub leads_to: Option<String>,
-    /// Why it has no effect although its condition was met, in words.
+    /// Reason why the line has no effect although its condition was met.
     pub fails: Option<String>,
-    /// It belongs to this proxy.
+    /// Proxy of the line.
     pub section: String,
-    /// Its place in the sources of the load.
+    /// Position in the sources of the load.
     pub span: Span,
 }
 
 impl Line {
-    /// Whether the next one is the same, and nothing came of this one.
+    /// Returns whether the next line repeats this one, which had no effect.
     fn is_again(&self, next: &Line) -> bool {
         (&self.file, self.number) == (&next.file, next.number) && !self.applies
     }
@@ -48,80 +48,80 @@ impl Line {
 /// A term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TermText {
-    /// Its name, or its text in the file; with a `!` where it has one.
+    /// Name, or text in the file; with its `!`.
     pub name: String,
-    /// What it came to, with the `!`.
+    /// Result, including the `!`.
     pub met: bool,
-    /// The values that were compared.
+    /// Values that were compared.
     pub values: Vec<String>,
 }
 
-/// Where the request goes.
+/// Destination of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// To a server.
+    /// A server handles it.
     Server {
-        /// The backend.
+        /// Name of the backend.
         backend: String,
-        /// The server.
+        /// Name of the server.
         server: String,
-        /// Its address; empty while its name has none.
+        /// Address of the server; empty while its name does not resolve.
         address: String,
-        /// Why this one, in words.
+        /// Reason for the choice of the server.
         why: String,
     },
-    /// It waits in a queue: every server that could take it has as many sessions as it may have.
+    /// The request waits in a queue: every possible server has reached its session limit.
     Waits {
-        /// The backend.
+        /// Name of the backend.
         backend: String,
-        /// The server, if it waits for that one and no other.
+        /// Server for which the request waits, if it waits for one only.
         server: Option<String>,
-        /// Why, in words.
+        /// Reason for the wait.
         why: String,
     },
-    /// The proxy replies by itself.
+    /// The proxy responds itself.
     Reply {
-        /// The status and its text; empty: what came is not HTTP.
+        /// Status with its text; empty if the response is not HTTP.
         status: String,
-        /// Of a redirect.
+        /// Target of a redirect.
         location: Option<String>,
-        /// Why, in words.
+        /// Reason for the response.
         why: String,
     },
-    /// Neither.
+    /// The connection gets no response.
     Nothing {
-        /// Why, in words.
+        /// Reason for that.
         why: String,
     },
 }
 
-/// All of it.
+/// Complete report of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// The request line.
+    /// Request line.
     pub request: String,
-    /// The client and the address that it connects to; None: both are at a Unix socket.
+    /// Addresses of the client and the listener; None for a Unix socket.
     pub ends: Option<[String; 2]>,
-    /// The frontend.
+    /// Name of the frontend.
     pub frontend: String,
-    /// With TLS: the name that was asked for, and the names of the certificate.
+    /// TLS server name, and the names of the certificate; None without TLS.
     pub tls: Option<(String, Vec<String>)>,
-    /// The lines, in order.
+    /// Evaluated lines, in order.
     pub lines: Vec<Line>,
-    /// Steps that were not kept.
+    /// Number of steps that were dropped.
     pub left_out: usize,
-    /// The backend that was chosen.
+    /// Backend that was chosen.
     pub backend: Option<String>,
-    /// The status of what the proxy replied; empty where it replied nothing, or no HTTP.
+    /// Status of the proxy's response; empty if there is none, or no HTTP.
     pub status: String,
-    /// Where it goes.
+    /// Destination of the request.
     pub outcome: Outcome,
-    /// The state that it was served with, if it is that of a running instance.
+    /// State of the running instance, if that was used.
     pub live: Option<Live>,
 }
 
 impl Report {
-    /// Makes it from what was decided.
+    /// Builds the report from the recorded steps.
     pub fn new(
         config: &Config,
         sources: &SourceMap,
@@ -164,13 +164,13 @@ impl Report {
         }
     }
 
-    /// The line that decided: the last one that ended its rules, or chose the backend.
+    /// Returns the deciding line: the last one that ended its rules, or chose the backend.
     pub fn decided_by(&self) -> Option<&Line> {
         let decides = |line: &&Line| line.ends || line.leads_to.is_some();
         self.lines.iter().rev().find(decides)
     }
 
-    /// Whether somebody replies.
+    /// Returns whether the client gets a response.
     pub fn gets_something(&self) -> bool {
         !matches!(
             self.outcome,
@@ -178,7 +178,7 @@ impl Report {
         )
     }
 
-    /// For programs.
+    /// Formats the report as JSON.
     pub fn json(&self) -> String {
         let term = |one: &TermText| json!({"term": one.name, "met": one.met, "values": one.values});
         let line = |one: &Line| {
@@ -235,7 +235,7 @@ impl Report {
             "live": self.live.as_ref().map(Live::json),
         });
         let text = serde_json::to_string_pretty(&all).unwrap_or_default();
-        // A terminal may obey them, and a program reads the same.
+        // A terminal may execute control characters; to a program the escaped form is the same.
         let escaped = |c: char| match c {
             '\u{7f}'..='\u{9f}' => format!("\\u{:04x}", u32::from(c)),
             c => c.to_string(),
@@ -244,7 +244,7 @@ impl Report {
     }
 }
 
-/// The name that a server's line has with its port, or its address for this request.
+/// Returns the configured name of a server with its port, or its address for this request.
 fn address(server: &Server, for_request: Option<&str>) -> String {
     match server.host.as_deref() {
         None => for_request.unwrap_or_default().to_owned(),
@@ -256,7 +256,7 @@ fn address(server: &Server, for_request: Option<&str>) -> String {
     }
 }
 
-/// Why `balance first` chooses a server: those with a lower id are full.
+/// Explains the choice of `balance first`: servers with a lower id are full.
 fn why_first(backend: &Proxy, backups: bool, chosen: Option<&str>) -> String {
     let servers = backend.servers.iter();
     let able = servers.filter(|one| one.state.usable() && one.state.backup() == backups);
@@ -274,12 +274,12 @@ fn why_first(backend: &Proxy, backups: bool, chosen: Option<&str>) -> String {
     }
 }
 
-/// Those of the servers between which the algorithm has no preference.
+/// Returns the servers between which the algorithm has no preference.
 fn equal<'s>(backend: &Proxy, able: Vec<&'s Server>) -> Vec<&'s Server> {
     if algorithm(&backend.balance) != "leastconn" {
         return able;
     }
-    // As many parts of a weight as a session has: compared without a division.
+    // Compares sessions per weight without a division.
     let load = |one: &Server| {
         let sessions = u64::from(one.state.traffic.sessions.current());
         (sessions, u64::from(one.state.weight().max(1)))
@@ -290,7 +290,7 @@ fn equal<'s>(backend: &Proxy, able: Vec<&'s Server>) -> Vec<&'s Server> {
     able.into_iter().filter(is_least).collect()
 }
 
-/// Why a handshake over TLS failed, in words.
+/// Describes why a TLS handshake failed.
 fn handshake(error: &str) -> String {
     match error {
         error if error.contains("UnrecognisedName") => {
@@ -303,10 +303,10 @@ fn handshake(error: &str) -> String {
     }
 }
 
-/// The status of a reply with its text, and where a redirect leads to.
+/// Returns the status of a response with its text, and the target of a redirect.
 fn head(reply: &[u8]) -> (String, Option<String>) {
     let reply = String::from_utf8_lossy(reply);
-    // Behind interim ones.
+    // Interim responses are skipped.
     let heads = reply.split_inclusive("\r\n\r\n");
     let head = { heads.clone() }.find(|head| !head.starts_with("HTTP/1.1 1"));
     let head = head.or_else(|| heads.clone().next()).unwrap_or_default();
@@ -321,26 +321,25 @@ fn head(reply: &[u8]) -> (String, Option<String>) {
     (status.unwrap_or_default().to_owned(), location)
 }
 
-/// A report that is being made.
 struct Making<'r> {
     config: &'r Config,
     sources: &'r SourceMap,
-    /// The proxy whose lines come.
+    /// Proxy of the current lines.
     section: String,
     lines: Vec<Line>,
     backend: Option<&'r Proxy>,
     tie: Option<(String, Tie)>,
-    /// Its name, and whether `balance` lacks its key.
+    /// Name of the server, and whether `balance` lacks its key.
     server: Option<(String, bool)>,
-    /// Its address for this request.
+    /// Address of the server for this request.
     address: Option<String>,
-    /// It waits for a slot; whether of one server.
+    /// The request waits for a slot; true if it waits for one server only.
     waits: Option<bool>,
-    /// By what the proxy replies, if by no rule.
+    /// Origin of the proxy's response, if it is no rule.
     page: Option<&'static str>,
-    /// The backend that was chosen, and is disabled.
+    /// Chosen backend, if it is disabled.
     disabled: Option<String>,
-    /// The listener takes nothing but HTTP/2.
+    /// The listener accepts only HTTP/2.
     only_http2: bool,
 }
 
@@ -350,12 +349,12 @@ impl<'r> Making<'r> {
             Step::Address(at) => self.address.clone_from(at),
             Step::Page(by) => self.page = Some(by),
             Step::Waits { for_one } => self.waits = Some(*for_one),
-            // The server's answer never comes, so these are about one that was made up.
+            // The server never responds here, so these steps are about an artificial response.
             _ if self.server.is_some() => {}
             Step::Condition { span, met, terms } => {
                 let terms = terms.iter().map(|term| self.term(term)).collect();
                 let mut line = self.line(*span);
-                // One that waited for more bytes is evaluated again.
+                // A line that waited for more bytes is evaluated again.
                 if self.lines.last().is_some_and(|last| last.is_again(&line)) {
                     self.lines.pop();
                 }
@@ -419,7 +418,7 @@ impl<'r> Making<'r> {
         }
     }
 
-    /// The line of a rule: the one whose condition was just met, or a new one.
+    /// Returns the entry of a rule: the line whose condition was just met, or a new one.
     fn of_rule(&mut self, span: Span) -> &mut Line {
         let line = self.line(span);
         let is_last = { self.lines.last() }
@@ -434,14 +433,14 @@ impl<'r> Making<'r> {
     fn term(&self, term: &Term) -> TermText {
         let name = match (term.name.is_empty(), term.span.start < term.span.end) {
             (false, _) => term.name.to_string(),
-            // With or without a space behind its `!`.
+            // With or without a space after its `!`.
             (true, true) => {
                 let text = self.sources.snippet(term.span);
                 text.trim_start_matches(['!', ' ']).to_owned()
             }
             (true, false) => "an ACL".to_owned(),
         };
-        // What is not known yet counts as false.
+        // An unknown result counts as false.
         let is_met = term.met == Some(!term.negated);
         TermText {
             name: if term.negated {
@@ -476,7 +475,7 @@ impl<'r> Making<'r> {
         }
         let by = self.lines.iter().rev().find(|line| line.ends);
         let by = by.map(|line| format!("{}:{}", line.file, line.number));
-        // Bytes that are passed on as they are need no handshake.
+        // A raw TCP frontend needs no handshake.
         let is_before = by.is_none() && self.backend.is_none();
         let failed = answer
             .failure
@@ -496,7 +495,7 @@ impl<'r> Making<'r> {
         let why = match (self.page, by) {
             (Some(page), _) => format!("by {page}"),
             (None, Some(by)) => format!("by {by}"),
-            // No line of the file wants this reply.
+            // No line of the file requests this response.
             (None, None) => {
                 let why = format!("the proxy replies {status}: {}", self.why_refused(&status));
                 return Outcome::Nothing { why };
@@ -540,7 +539,7 @@ impl<'r> Making<'r> {
         }
     }
 
-    /// By which algorithm, and who else could be chosen.
+    /// Explains which algorithm chose the server, and which others were possible.
     fn why_balance(&self, backend: &Proxy, lacks_key: bool) -> String {
         let is_by_key = backend.balance.is_by_key() && !lacks_key;
         let mut words = format!("balance {}", algorithm(&backend.balance));

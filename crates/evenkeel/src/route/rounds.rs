@@ -1,17 +1,17 @@
-//! A request in the configuration and with the state of a running instance: the instance is asked for
-//! its state again where the request needs entries of large tables.
+//! Evaluates a request with the configuration and state of a running instance. The state is
+//! requested again if the request needs entries of large tables.
 
 use super::{NotFollowed, Report, Request};
 use configuration::Recording;
 use keyword::load::{self, Loaded};
 use proxy::message::AskedKey;
 
-/// How often entries of large tables are asked for: which one is needed can depend on another.
+/// Limit of requests for entries of large tables: one entry can determine the next.
 const ROUNDS_MAX: usize = 4;
 
-/// Why there is no report.
+/// Reason why there is no report.
 pub enum NotServed {
-    /// The instance did not tell its state, in words.
+    /// The instance did not send its state, for this reason.
     Silent(String),
     /// The files have errors.
     Invalid(Box<Loaded>),
@@ -19,11 +19,12 @@ pub enum NotServed {
     NotFollowed(NotFollowed),
 }
 
-/// Serves a request with the state that `ask` gets from an instance, which is asked for these entries
-/// of large tables besides.
+/// Serves a request with the state of an instance. `ask` requests the state, together with these
+/// entries of large tables.
 ///
 /// # Errors
-/// The instance does not tell its state, the files have errors, or no listener takes the request.
+/// Fails if the instance does not send its state, the files have errors, or no listener accepts the
+/// request.
 pub fn serve(
     request: &Request,
     recording: &Recording,
@@ -33,7 +34,7 @@ pub fn serve(
     for round in 1.. {
         let state = ask(&keys).map_err(NotServed::Silent)?;
         let at = jiff::Timestamp::now();
-        // Each round meets a state of its own.
+        // Each round changes its own copy of the state.
         let mut loaded = load::replay(recording.clone());
         let Some(config) = loaded.config.take() else {
             return Err(NotServed::Invalid(Box::new(loaded)));

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What a node of two announces while all can be served.
+/// Advert of a node of two while everything can be served.
 const HEALTHY: &str = "\"priority\":220,";
 /// The same when nothing can be.
 const UNFIT: &str = "\"priority\":60,";

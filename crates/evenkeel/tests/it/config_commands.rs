@@ -14,13 +14,13 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
-/// What the cluster has.
+/// State of the cluster.
 #[derive(Default)]
 struct Cluster {
     /// Versions, the oldest first.
     versions: Vec<(VersionRecord, FileSet)>,
     applied: Vec<Apply>,
-    /// What becomes of the next version; None: the request is refused without one.
+    /// Result of the next version; None: the request is refused without one.
     next: Option<Stage>,
     asked: Vec<String>,
 }
@@ -121,7 +121,7 @@ impl Cluster {
     }
 }
 
-/// This machine is alpha, and there is beta.
+/// Returns the status of this machine, alpha, and of beta.
 fn status() -> String {
     let member = |id: u64, name: &str| {
         serde_json::json!({

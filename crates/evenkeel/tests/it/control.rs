@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-/// Where the test waits for the channel.
+/// Environment variable with the path at which the test waits for the channel.
 const PLACE: &str = "EVENKEEL_TEST_CONTROL";
 const PACKET_BYTES_MAX: usize = 128 * 1024;
 
@@ -101,7 +101,7 @@ pub struct Control {
     /// The process.
     pub pid: i32,
     asks: u64,
-    /// What was told beside answers.
+    /// Messages other than responses.
     pub news: Vec<Message>,
 }
 
@@ -195,7 +195,7 @@ impl Control {
         self.ask(&Message::Revert, None)
     }
 
-    /// How well is served.
+    /// Returns the health that the role reports.
     pub fn health(&mut self) -> Option<cluster::machine::Health> {
         let question = proxy::message::Message::TellHealth.envelope();
         let (message, descriptors) = self.answer(&Message::Part(Box::new(question)), None);
@@ -285,7 +285,7 @@ impl Member {
         }
     }
 
-    /// What it accepted last.
+    /// Makes a version the accepted one.
     pub fn accepts(&self, set: &FileSet) {
         let directory = Directory::open(self.scratch.path().join("state")).unwrap();
         directory.write_accepted(set).unwrap();

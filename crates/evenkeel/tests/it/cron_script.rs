@@ -7,7 +7,7 @@ use lab::free_port;
 use nix::sys::signal::Signal;
 use std::path::Path;
 
-/// What the job does.
+/// Script of the job.
 const SCRIPT: &str = "\
 #!/bin/sh
 cd live || exit 1

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// How long a cluster may take to start on a machine that is busy with other tests.
+/// Timeout for the start of a cluster on a machine that is busy with other tests.
 const SOON: Duration = Duration::from_secs(180);
 
 /// The demo with its menu in our hands.
@@ -62,7 +62,7 @@ impl Demo {
         writeln!(keys, "{key}").unwrap();
     }
 
-    /// Its end, and that nothing is left of it.
+    /// Ends the demo, and checks that nothing is left of it.
     #[track_caller]
     fn ends_without_a_trace(mut self) {
         self.line("are removed");

@@ -20,7 +20,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the role of a test that plays one works.
+/// Environment variable with the directory of a test that plays a role.
 const PLAYS: &str = "EVENKEEL_TEST_ROLE";
 
 struct Bed {
@@ -213,7 +213,7 @@ fn a_role_that_was_taken_over_chooses_no_path_no_rights_and_no_bundle() {
     );
 }
 
-/// What such a role would like to be served by root.
+/// Returns a request in which the role asks that root serves it.
 fn wished(scratch: &Path) -> Take {
     use std::os::unix::ffi::OsStrExt;
     Take {

@@ -1,4 +1,4 @@
-//! What a role sees of the environment that its supervisor was started with.
+//! Tests of the environment variables that a role inherits from its supervisor.
 
 use crate::addresses::Bed;
 use crate::harness::{PATIENCE, evenkeel, run_with};

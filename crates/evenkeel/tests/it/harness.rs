@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// No command of these tests may take longer.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a command did.
+/// Result of a command.
 #[derive(Debug)]
 pub struct Outcome {
     pub status: ExitStatus,

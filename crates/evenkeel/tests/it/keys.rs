@@ -13,7 +13,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// What is looked for: a line of the key's text.
+/// Returns the searched text: a line of the key.
 fn needle(issued: &Issued) -> Vec<u8> {
     let line = issued.key_pem.lines().nth(2).unwrap();
     line.as_bytes().to_vec()
@@ -51,7 +51,7 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// How often something stands in the memory of a process; None where nobody may look.
+/// Returns how often a text occurs in the memory of a process; None without access.
 fn in_memory(pid: i32, needle: &[u8]) -> Option<usize> {
     let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;

@@ -458,7 +458,7 @@ fn evenkeel_run_has_the_same_socket() {
     );
 }
 
-/// What a service manager hears next.
+/// Returns the next message to the service manager.
 fn heard(manager: &UnixDatagram) -> String {
     let mut bytes = [0; 4096];
     let length = manager.recv(&mut bytes).unwrap();

@@ -18,7 +18,7 @@ const UNITS: [&str; 4] = [
     "evenkeel-keepalived.service",
     "evenkeel-cluster.service",
 ];
-/// Those that run every part.
+/// Units that run every part.
 const PLATFORMS: [&str; 2] = ["evenkeel.service", "evenkeel-cluster.service"];
 
 fn unit(name: &str) -> PathBuf {

@@ -58,7 +58,7 @@ fn ask(socket: &Path, command: &str) -> String {
     answer
 }
 
-/// What the kernel says of each thread of a process, by the names of its lines.
+/// Returns the kernel's status of each thread of a process, by the names of its lines.
 fn statuses(process: u32) -> Vec<HashMap<String, String>> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let status = |text: String| {

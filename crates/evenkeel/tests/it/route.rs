@@ -560,7 +560,7 @@ fn what_it_says_is_what_the_program_does() {
     );
 }
 
-/// What a request really comes to: the name of a server, or the status.
+/// Returns the actual result of a request: the name of a server, or the status.
 fn really(port: u16, path: &str, headers: &[&str]) -> String {
     let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let lines: String = { headers.iter() }

@@ -72,12 +72,12 @@ impl Supervised {
         self.children().into_iter().find(is_role)
     }
 
-    /// Whether it has started processes, and signals reach it.
+    /// Returns whether it has started processes, and signals reach it.
     pub fn reads_signals(&self) -> bool {
         reads_signals(self.pid)
     }
 
-    /// Whether its standard error contains this so far. What it contains is not consumed.
+    /// Returns whether its standard error contains a text so far, without consuming it.
     pub fn has_said(&self, words: &str) -> bool {
         self.times_said(words) > 0
     }
@@ -118,7 +118,7 @@ impl Supervised {
         self.finish()
     }
 
-    /// What it left in its runtime directory.
+    /// Returns the number of files that it left in its runtime directory.
     pub fn left_behind(directory: &Path) -> usize {
         std::fs::read_dir(directory.join("runtime")).map_or(0, Iterator::count)
     }
@@ -150,7 +150,7 @@ impl Drop for Supervised {
     }
 }
 
-/// What can be read of a stream without waiting.
+/// Reads what a stream contains without waiting.
 fn said_so_far(stream: std::process::ChildStderr) -> String {
     let _ = rustix::io::ioctl_fionbio(&stream, true);
     let (mut stream, mut said) = (stream, Vec::new());
@@ -210,7 +210,7 @@ pub fn children_of(pid: Pid) -> Vec<i32> {
     processes().filter(child).collect()
 }
 
-/// Whether a process runs; what nobody waits for stays as a zombie.
+/// Returns whether a process runs; a process without a waiting parent remains as a zombie.
 pub fn lives(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let rest = stat.rsplit(") ").next().unwrap_or_default();
@@ -281,7 +281,7 @@ impl Client {
     }
 }
 
-/// What a new connection is answered.
+/// Returns the response on a new connection.
 pub fn get(port: u16) -> Option<String> {
     Client::new(port)?.get()
 }

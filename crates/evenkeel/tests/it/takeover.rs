@@ -107,7 +107,7 @@ impl Place {
     }
 }
 
-/// One that is killed when the test ends early.
+/// A process that is killed when the test ends early.
 struct Process(Option<Child>);
 
 impl Process {

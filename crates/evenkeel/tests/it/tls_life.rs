@@ -150,7 +150,7 @@ struct Slow {
     finish: std::sync::mpsc::Sender<()>,
 }
 
-/// What such an answer holds.
+/// Size of such a response, in bytes.
 const SLOW_BYTES: usize = 400_000;
 
 fn slow() -> Slow {

@@ -444,7 +444,7 @@ fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
     }
 }
 
-/// What a session at the master's socket is answered until it says this.
+/// Returns the response of a session at the master socket, up to this text.
 fn ask(stream: &mut UnixStream, command: &str, end: &str) -> String {
     use std::io::{Read, Write};
     stream.write_all(command.as_bytes()).unwrap();
@@ -534,7 +534,7 @@ fn lives_and_says_once_that_it_serves(notify: &UnixDatagram) {
     assert_eq!(said.matches("READY=1").count(), 4, "{said}");
 }
 
-/// Which socket listens at a path, as the kernel counts them.
+/// Returns the inode of the socket that listens at a path.
 fn inode_of_listener(path: &Path) -> String {
     let text = std::fs::read_to_string("/proc/net/unix").unwrap();
     // It got its name after it was bound to one beside it; and those that came

@@ -411,7 +411,7 @@ impl Held {
         Held(child)
     }
 
-    /// It reads and writes on the connection that it has.
+    /// Checks that reads and writes work on the existing connection.
     fn works(mut self) {
         let mut stdin = self.0.stdin.take().unwrap();
         let steps = b"write -P 0x77 1M 64k\nflush\nread -P 0x77 1M 64k\nquit\n";

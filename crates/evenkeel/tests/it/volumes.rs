@@ -109,7 +109,7 @@ impl Connected {
         Connected(command.stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// Whether it reads and writes as it did, on the connection that it had.
+    /// Returns whether reads and writes still work on the existing connection.
     pub(crate) fn still_works(mut self) -> bool {
         let mut stdin = self.0.stdin.take().unwrap();
         let steps = b"write -P 0x77 1M 64k\nflush\nread -P 0x77 1M 64k\nquit\n";

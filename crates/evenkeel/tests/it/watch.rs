@@ -34,7 +34,7 @@ fn replace(path: &Path, text: &str) {
     fs::rename(&new, path).unwrap();
 }
 
-/// What it says of a change that is served.
+/// Message about a change that is served.
 const RELOADED: &str = "configuration reloaded; serving on";
 
 /// And of one that cannot be, and of the end of one.

@@ -1,11 +1,11 @@
-//! Agents: programs on session hosts that say how those are, and who has a session there.
+//! Agents: programs on session hosts that report the state of the host and its sessions.
 //!
-//! - [`report`] is what an agent says, as the farm reads it and as our agent writes it.
-//! - [`notice`] is which sessions were shown which notice.
+//! - [`report`] is the report of an agent, as the farm reads it and as our agent writes it.
+//! - [`notice`] tracks which sessions were shown which notice.
 //! - [`xrdp`] finds the sessions of xrdp on this machine, and [`serve`] is the agent for it.
-//! - [`show`] shows notices in them.
+//! - [`show`] displays notices in sessions.
 //!
-//! A farm knows nothing of [`xrdp`], [`serve`] and [`show`]; an agent nothing of farms but these lines.
+//! A farm does not use [`xrdp`], [`serve`] and [`show`]; an agent knows of farms only these lines.
 
 pub mod notice;
 pub mod report;

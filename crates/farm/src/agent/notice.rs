@@ -1,16 +1,17 @@
-//! Which sessions were shown which notice: each once per notice. A notice ends when no farm has sent it for a
-//! minute, so farms of several nodes, of which one still asks without it, do not make it appear twice.
+//! Tracks which sessions were shown which notice, so that each session gets a notice once. A notice
+//! expires when no farm has sent it for a minute. So it does not reappear while farms of several
+//! nodes send it and one of them still polls without it.
 
 use std::collections::BTreeSet;
 
-/// How long a notice holds after a farm has sent it last, milliseconds.
+/// Time for which a notice is valid after a farm sent it, milliseconds.
 const HOLDS_MS: u64 = 60_000;
-/// Notices at one time, of several farms.
+/// Limit of simultaneous notices, of several farms.
 const NOTICES_MAX: usize = 8;
-/// Bytes of a notice.
+/// Limit of a notice, in bytes.
 pub const NOTICE_BYTES_MAX: usize = 512;
 
-/// The notices that hold.
+/// Notices that are valid.
 #[derive(Debug)]
 pub struct Notices<S> {
     all: Vec<Notice<S>>,
@@ -19,9 +20,9 @@ pub struct Notices<S> {
 #[derive(Debug)]
 struct Notice<S> {
     text: String,
-    /// When a farm has sent it last, milliseconds.
+    /// Time at which a farm sent it last, milliseconds.
     sent_ms: u64,
-    /// The sessions that were shown it.
+    /// Sessions that were shown the notice.
     shown: BTreeSet<S>,
 }
 
@@ -32,7 +33,7 @@ impl<S> Default for Notices<S> {
 }
 
 impl<S: Ord + Clone> Notices<S> {
-    /// A farm has sent a notice. Returns the sessions that have to be shown it now.
+    /// Handles a notice from a farm. Returns the sessions that have to be shown it now.
     pub fn sent(&mut self, text: &str, sessions: &BTreeSet<S>, now_ms: u64) -> Vec<S> {
         self.all
             .retain(|one| now_ms.saturating_sub(one.sent_ms) < HOLDS_MS);
@@ -50,7 +51,8 @@ impl<S: Ord + Clone> Notices<S> {
             return Vec::new();
         };
         notice.sent_ms = now_ms;
-        // What is over is forgotten: another session of this user is shown it, too.
+        // Sessions that have ended are forgotten, so that a later session with the same key is
+        // shown the notice.
         notice.shown.retain(|one| sessions.contains(one));
         let new: Vec<S> = sessions.difference(&notice.shown).cloned().collect();
         notice.shown.extend(new.iter().cloned());
@@ -58,7 +60,7 @@ impl<S: Ord + Clone> Notices<S> {
     }
 }
 
-/// The text of a notice, as a farm sends it. None: the line is no notice.
+/// Returns the text of a notice in a farm's line. Returns None if the line is no notice.
 pub fn of_line(line: &str) -> Option<String> {
     let text = line.trim().strip_prefix("notice ")?.trim();
     let good = text.chars().filter(|c| !c.is_control());

@@ -1,5 +1,6 @@
-//! What an agent says. The farm connects, sends one line (`check`, or `notice TEXT`) and reads the reply:
-//! a line of HAProxy's words, then, from an agent of ours, the sessions of the host.
+//! Reply of an agent. The farm connects, sends one line (`check`, or `notice TEXT`) and reads the
+//! reply: a line with the words of HAProxy's agent check, then, from our own agent, the sessions of
+//! the host.
 //!
 //! ```text
 //! up 75%
@@ -8,28 +9,29 @@
 //! session bert disconnected 3600
 //! ```
 //!
-//! The host may be hostile: reading never fails by panic, and what is kept is bounded by the bytes of a reply.
+//! The host may be hostile: reading never panics, and the stored data is bounded by the bytes of a
+//! reply.
 
 use crate::user::User;
 use std::fmt::Write;
 
-/// Bytes of a reply.
+/// Limit of a reply, in bytes.
 pub const REPLY_BYTES_MAX: usize = 64 << 10;
-/// Characters of a text that is shown.
+/// Limit of a displayed text, in characters.
 const SHOWN_MAX: usize = 128;
-/// The greatest weight, percent of the line.
+/// Maximum weight, in percent of the configured weight.
 const PERCENT_MAX: u32 = 25_600;
-/// The longest time of a session, seconds.
+/// Maximum duration of a session, seconds.
 const SINCE_S_MAX: u64 = 10 * 365 * 86_400;
 
-/// How an agent wants its host to be used.
+/// Administrative state that an agent requests for its host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admin {
-    /// As any other.
+    /// Normal operation.
     Ready,
-    /// Nobody new.
+    /// No new users.
     Drain,
-    /// Nobody new, since somebody works on it.
+    /// No new users, because of maintenance.
     Maintenance,
 }
 
@@ -39,7 +41,7 @@ impl Admin {
         all.into_iter().find(|one| one.word() == word)
     }
 
-    /// The word of HAProxy.
+    /// Returns the word of HAProxy's agent check.
     pub fn word(self) -> &'static str {
         match self {
             Admin::Ready => "ready",
@@ -56,50 +58,50 @@ pub struct Report {
     pub admin: Option<Admin>,
     /// `up`: true; `down`, `stopped`, `fail` or `failed`: false.
     pub is_up: Option<bool>,
-    /// Percent of the weight of the line.
+    /// Percentage of the configured weight.
     pub percent: Option<u32>,
-    /// More sessions than these the host does not want.
+    /// Limit of sessions that the host requests.
     pub maxconn: Option<u64>,
-    /// What stands behind `#`.
+    /// Text after `#`.
     pub description: String,
-    /// The first word that says nothing.
+    /// First unknown word.
     pub unknown: Option<String>,
-    /// The sessions of the host; None: it says nothing of them.
+    /// Sessions of the host; None if the reply does not mention them.
     pub sessions: Option<Sessions>,
 }
 
 /// The sessions of a host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sessions {
-    /// How many there are.
+    /// Number of sessions.
     pub count: u64,
-    /// Those that are named.
+    /// Sessions whose users are named.
     pub named: Vec<Session>,
 }
 
 impl Sessions {
-    /// Whether each of them is named.
+    /// Returns whether every session is named.
     pub fn is_whole(&self) -> bool {
         u64::try_from(self.named.len()) == Ok(self.count)
     }
 }
 
-/// A session.
+/// A session of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// Whose.
+    /// User of the session.
     pub user: User,
-    /// Somebody is connected with it.
+    /// A client is connected to the session.
     pub is_active: bool,
-    /// For how long it has been so, seconds.
+    /// Time since the session became active or inactive, seconds.
     pub since_s: Option<u64>,
 }
 
 impl Report {
-    /// Reads a reply.
+    /// Parses a reply.
     ///
     /// # Errors
-    /// It says nothing that is known.
+    /// Returns an error if the reply contains nothing known.
     pub fn read(bytes: &[u8]) -> Result<Report, String> {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.split(['\n', '\0']).map(str::trim);
@@ -123,7 +125,7 @@ impl Report {
         !has_words && !has_numbers && self.sessions.is_none()
     }
 
-    /// The line that HAProxy reads, too.
+    /// Parses the first line, which HAProxy reads, too.
     fn first(&mut self, line: &str) {
         let (said, description) = line.split_once('#').unwrap_or((line, ""));
         self.description = shown(description);
@@ -154,7 +156,7 @@ impl Report {
         }
     }
 
-    /// A line behind the first one.
+    /// Parses a line after the first one.
     fn line(&mut self, line: &str) {
         let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         match word {
@@ -179,19 +181,19 @@ impl Report {
     }
 }
 
-/// A reply while it comes. A reply without sessions ends with the connection only.
+/// A reply while it is received. Without sessions, only the end of the connection ends it.
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
-    /// Where the line begins that is not whole.
+    /// Start of the current, incomplete line.
     line: usize,
-    /// Sessions that are announced, and lines behind that.
+    /// Number of announced sessions, and of lines after the announcement.
     count: Option<u64>,
     behind: u64,
 }
 
 impl Incoming {
-    /// Takes what came. False: the reply is too long.
+    /// Appends received bytes. Returns false if the reply is too long.
     #[must_use]
     pub fn take(&mut self, bytes: &[u8]) -> bool {
         let begin = self.bytes.len();
@@ -210,17 +212,17 @@ impl Incoming {
         true
     }
 
-    /// Whether all sessions have come that were announced.
+    /// Returns whether all announced sessions have been received.
     pub fn is_complete(&self) -> bool {
         self.count.is_some_and(|count| self.behind >= count)
     }
 
-    /// Whether a line has come, all that an agent of HAProxy says.
+    /// Returns whether one line has been received, which is all that an agent of HAProxy sends.
     pub fn has_line(&self) -> bool {
         self.line > 0
     }
 
-    /// What came.
+    /// Returns the received bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -231,7 +233,7 @@ fn announced(line: &[u8]) -> Option<u64> {
     line.trim().strip_prefix("sessions ")?.trim().parse().ok()
 }
 
-/// Reads `USER active|disconnected [SECONDS]`. Names of users may have spaces.
+/// Parses `USER active|disconnected [SECONDS]`. Names of users may have spaces.
 fn session(text: &str) -> Option<Session> {
     let text = text.trim();
     let (before, last) = text.rsplit_once([' ', '\t'])?;
@@ -254,24 +256,25 @@ fn session(text: &str) -> Option<Session> {
     })
 }
 
-/// Text of others for people: short, and without what would break a line.
+/// Shortens a text from an agent for display, and removes characters that would break a line.
 fn shown(text: &str) -> String {
     let good = text.trim().chars().filter(|c| !c.is_control());
     good.take(SHOWN_MAX).collect()
 }
 
-/// A session as our agent writes it: the name, whether somebody is connected, and for how long, seconds.
+/// A session as our agent writes it: name, whether a client is connected, and for how long,
+/// seconds.
 pub type Written<'w> = (&'w str, bool, Option<u64>);
 
-/// Writes a reply: HAProxy's words, and the sessions; as many as a reply has room for are named. The number has the
-/// unknown ones, too, so that the farm sees that it does not hear of all.
+/// Writes a reply: HAProxy's words, and as many named sessions as fit. The announced number
+/// includes the unknown sessions, so that the farm notices an incomplete list.
 pub fn write(words: &str, sessions: &[Written<'_>], unknown: usize) -> String {
     let mut text = format!("{words}\nsessions {}\n", sessions.len() + unknown);
     for (name, is_active, since_s) in sessions {
         let state = if *is_active { "active" } else { "disconnected" };
         let mut line = format!("session {name} {state}");
         if let Some(seconds) = since_s {
-            // Memory is written without errors.
+            // Writing to a string cannot fail.
             let _ = write!(line, " {seconds}");
         }
         if text.len() + line.len() >= REPLY_BYTES_MAX {
@@ -351,7 +354,7 @@ mod tests {
         let wrong = read("up\nsessions 1\nsession anna asleep\n");
         assert_eq!(wrong.unknown.as_deref(), Some("session anna asleep"));
         assert!(!wrong.sessions.unwrap().is_whole());
-        // Without their number nobody knows whether these are all.
+        // Without their number it is not known whether these are all sessions.
         assert!(!sessions("up\nsession anna active\n").is_whole());
     }
 

@@ -1,5 +1,5 @@
-//! The agent for xrdp: a small server that answers farms, and HAProxy, with the sessions of this machine, and
-//! shows notices in them. It decides nothing, and speaks only to the addresses that it was given.
+//! Agent for xrdp: a small server that sends the sessions of this machine to farms, and to HAProxy,
+//! and shows notices in them. The agent decides nothing, and responds only to configured addresses.
 
 use super::notice::{self, Notices};
 use super::report;
@@ -20,57 +20,58 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// The port of an agent where nothing says otherwise.
+/// Default port of an agent.
 pub const PORT: u16 = 9_707;
-/// Connections at one time.
+/// Limit of simultaneous connections.
 const CONNECTIONS_MAX: usize = 32;
-/// How long the line of a farm is waited for: HAProxy may send none.
+/// Timeout for the line of a farm: HAProxy may send none.
 const LINE_LIMIT: Duration = Duration::from_millis(500);
-/// How long a connection may take.
+/// Timeout of a connection.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Bytes of a line.
+/// Limit of a line, in bytes.
 const LINE_BYTES_MAX: usize = 1_024;
-/// How long the server rests when it cannot accept.
+/// Pause after a failed accept.
 const REST: Duration = Duration::from_millis(100);
 
-/// What the agent needs.
+/// Configuration of the agent.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it listens.
+    /// Listening address.
     pub listen: SocketAddr,
-    /// Whom it answers.
+    /// Networks whose requests are answered.
     pub allow: Vec<Network>,
-    /// Where the system shows its processes: `/proc`.
+    /// Path of the `/proc` file system.
     pub proc: PathBuf,
-    /// The name of a user.
+    /// Function that returns the name of a user.
     pub name_of: NameOf,
-    /// What shows notices.
+    /// Displays notices in sessions.
     pub screens: Screens,
 }
 
-/// The agent.
 struct Agent {
     options: Options,
     state: Mutex<State>,
 }
 
-/// What the agent remembers.
+/// State that the agent keeps between requests.
 #[derive(Debug, Default)]
 struct State {
     notices: Notices<(u32, u64)>,
     since: Since,
 }
 
-/// Since when sessions are as they are.
+/// Times at which sessions became active or inactive.
 #[derive(Debug, Default)]
 struct Since {
-    /// Whether somebody is connected, and since when, milliseconds; None: since before the agent began.
+    /// Whether a client is connected, and the time of the last change, milliseconds; None: before
+    /// the agent started.
     sessions: BTreeMap<(u32, u64), (bool, Option<u64>)>,
     has_looked: bool,
 }
 
 impl Since {
-    /// Takes what was found; returns for how long each session has been so, seconds.
+    /// Applies the sessions that were found. Returns for each how long its state has lasted,
+    /// seconds.
     fn take(&mut self, sessions: &[Session], now_ms: u64) -> Vec<Option<u64>> {
         let before = std::mem::take(&mut self.sessions);
         let has_looked = std::mem::replace(&mut self.has_looked, true);
@@ -90,7 +91,7 @@ impl Since {
 }
 
 impl Agent {
-    /// The reply to a line of a farm.
+    /// Returns the reply to a line of a farm.
     fn reply(&self, line: &str) -> String {
         let found = look(&self.options.proc, self.options.name_of);
         let now_ms = Moment::now().boottime_ms;
@@ -120,7 +121,7 @@ impl Agent {
             }
             Ok::<_, io::Error>(())
         };
-        // What has come by then is the line.
+        // The bytes received within the timeout are the line.
         timeout(LINE_LIMIT, reads).await.unwrap_or(Ok(()))?;
         let line = String::from_utf8_lossy(&line);
         let reply = self.reply(line.lines().next().unwrap_or_default());
@@ -129,7 +130,7 @@ impl Agent {
     }
 }
 
-/// A reply with what was found.
+/// Formats a reply with the sessions that were found.
 fn written(found: &Found, since: &[Option<u64>]) -> String {
     let words = match found.is_served {
         true => "up",
@@ -148,7 +149,7 @@ fn written(found: &Found, since: &[Option<u64>]) -> String {
 /// Runs the agent.
 ///
 /// # Errors
-/// It cannot listen.
+/// Fails if the agent cannot listen.
 pub fn run(options: Options) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -170,7 +171,7 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(_) => {
-                // Without descriptors it waits for those that there are.
+                // Without free descriptors, accepting pauses until connections end.
                 tokio::time::sleep(REST).await;
                 continue;
             }
@@ -181,7 +182,7 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
         if let (true, Ok(place)) = (is_allowed, place) {
             let agent = Arc::clone(&agent);
             tokio::spawn(async move {
-                // A farm that is gone asks again.
+                // A farm whose connection broke polls again.
                 let _ = timeout(LIMIT, agent.serve(stream)).await;
                 drop(place);
             });
@@ -225,7 +226,7 @@ mod tests {
         };
         let expected = "up\nsessions 2\nsession user1 active\nsession user2 disconnected 5\n";
         assert_eq!(written(&found, &[None, Some(5)]), expected);
-        // A farm ends no session by a report that does not name all of them, or says nothing of them.
+        // A farm ends no session because of a report that does not name all sessions, or none.
         let partial = Found {
             unknown: 1,
             ..found.clone()
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!(none, "down #xrdp-sesman is not running\nsessions 0\n");
     }
 
-    /// What an agent for these addresses answers to this.
+    /// Returns the reply of an agent for these addresses.
     fn exchange(allow: &str, says: &'static [u8]) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -263,7 +264,7 @@ mod tests {
             let at = listener.local_addr().unwrap();
             tokio::spawn(accepts(listener, options));
             let mut stream = TcpStream::connect(at).await.unwrap();
-            // One that is not answered may be closed already.
+            // The agent may have closed a connection that it does not answer.
             let _ = stream.write_all(says).await;
             let mut answer = Vec::new();
             let _ = stream.read_to_end(&mut answer).await;
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn only_addresses_that_are_allowed_are_answered_and_a_line_is_not_needed() {
-        // There are no processes at all to be seen.
+        // No process is visible at all.
         let answer = "down #xrdp-sesman is not running\n";
         assert_eq!(exchange("127.0.0.0/8", b"check\n"), answer);
         assert_eq!(exchange("127.0.0.1", b""), answer);

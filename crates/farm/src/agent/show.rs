@@ -1,5 +1,5 @@
-//! Notices in sessions: by a program of the machine that runs as the user of the session, with the text as its
-//! input or as one argument, never in a shell.
+//! Displays notices in sessions, with a program of the machine that runs as the session's user. The
+//! text is its standard input or one argument, and never passes through a shell.
 
 use super::xrdp::Session;
 use part::lock;
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// Where programs are.
+/// Directories of the programs.
 const DIRECTORIES: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
-/// Notices that are on screens at one time.
+/// Limit of notices that are displayed at one time.
 const OPEN_MAX: usize = 512;
-/// What a notice is called.
+/// Title of a notice.
 const TITLE: &str = "Remote desktop";
 
-/// A program that shows a text.
+/// Program that displays a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Program {
     Zenity,
@@ -27,7 +27,7 @@ enum Program {
 }
 
 impl Program {
-    /// All, the best first.
+    /// All programs, in order of preference.
     const ALL: [Program; 3] = [Program::Zenity, Program::Xmessage, Program::NotifySend];
 
     fn name(self) -> &'static str {
@@ -44,7 +44,7 @@ impl Program {
             Program::Zenity => command
                 .args(["--info", "--no-markup", "--title", TITLE])
                 .arg(format!("--text={text}")),
-            // It takes options anywhere, so the text is its input.
+            // The program accepts options anywhere, so the text is its input.
             Program::Xmessage => command.args(["-center", "-title", TITLE, "-file", "-"]),
             Program::NotifySend => {
                 command.args(["--urgency=critical", "--expire-time=0", "--", TITLE, text])
@@ -54,7 +54,7 @@ impl Program {
     }
 }
 
-/// Shows notices in sessions.
+/// Displays notices in sessions.
 #[derive(Clone, Debug)]
 pub struct Screens {
     directories: Vec<PathBuf>,
@@ -68,7 +68,7 @@ impl Default for Screens {
 }
 
 impl Screens {
-    /// With the programs in these directories.
+    /// Searches the programs in these directories.
     pub fn of<D: Into<PathBuf>>(directories: impl IntoIterator<Item = D>) -> Screens {
         Screens {
             directories: directories.into_iter().map(Into::into).collect(),
@@ -76,7 +76,7 @@ impl Screens {
         }
     }
 
-    /// The best program that there is.
+    /// Returns the preferred program of those that exist.
     fn program(&self) -> Option<(Program, PathBuf)> {
         Program::ALL.into_iter().find_map(|program| {
             let mut paths = self.directories.iter().map(|at| at.join(program.name()));
@@ -84,7 +84,7 @@ impl Screens {
         })
     }
 
-    /// Shows a text in a session. Why it cannot is for the log of the agent.
+    /// Displays a text in a session. Errors go to the log of the agent.
     pub fn show(&self, session: &Session, text: &str) {
         let mut open = lock(&self.open);
         open.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
@@ -115,7 +115,7 @@ fn start((program, path): (Program, PathBuf), session: &Session, text: &str) -> 
         rustix::process::getegid().as_raw(),
     );
     if session.owner != own {
-        // Without other groups: only those of the user would be right.
+        // Supplementary groups are dropped: only those of the user would be right.
         command.uid(uid).gid(gid);
     }
     command
@@ -137,7 +137,7 @@ fn start((program, path): (Program, PathBuf), session: &Session, text: &str) -> 
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        // A pipe has room for it, and the program may be gone.
+        // The text fits into the pipe, and the program may be gone.
         let _ = input.write_all(text.as_bytes());
     }
     Ok(child)
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// What a program gets of a notice that looks like options.
+    /// Output of a program for a notice that looks like options.
     fn shown(name: &str) -> String {
         let scratch = Scratch::new().unwrap();
         let said = scratch.path().join("said");

@@ -1,6 +1,6 @@
-//! The sessions of xrdp on this machine, as `/proc` shows them: each has a display server (Xvnc or Xorg) that
-//! a process of `xrdp-sesman` started for its user. A session is in use while a process of xrdp has a
-//! connection with its display or with its channels.
+//! Sessions of xrdp on this machine, from `/proc`. Each session has a display server (Xvnc or Xorg)
+//! that a process of `xrdp-sesman` started for its user. A session is active while a process of
+//! xrdp has a connection to its display or its channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -8,60 +8,61 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The session managers: those of xrdp 0.9, and of 0.10.
+/// Session managers of xrdp 0.9 and of 0.10.
 const MANAGERS: [&str; 2] = ["xrdp-sesman", "xrdp-sesexec"];
-/// Sockets of a session with which xrdp has a connection, without the number of the display.
+/// Sockets of a session to which xrdp connects, without the number of the display.
 const SOCKETS: [&str; 2] = ["xrdp_chansrv_socket_", "xrdp_display_"];
-/// The port of VNC of display 0.
+/// VNC port of display 0.
 const VNC: u32 = 5_900;
-/// The states of a connection, in `/proc/net/unix` and `/proc/net/tcp`.
+/// States of a connection, in `/proc/net/unix` and `/proc/net/tcp`.
 const UNIX_CONNECTED: &str = "03";
 const TCP_ESTABLISHED: &str = "01";
-/// Bounds: processes, sessions, bytes of a file of a process, and of a table of sockets.
+/// Limits: processes, sessions, bytes of a file of a process, and bytes of a table of sockets.
 const PROCESSES_MAX: usize = 200_000;
 const SESSIONS_MAX: usize = 4_096;
 const FILE_BYTES_MAX: u64 = 64 << 10;
 const TABLE_BYTES_MAX: u64 = 16 << 20;
 
-/// The name of a user by the number.
+/// Returns the name of a user by the user ID.
 pub type NameOf = fn(u32) -> Option<String>;
 
-/// A session of xrdp.
+/// Session of xrdp.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// Its display, and when its server began: no other session has both.
+    /// Display number and start time of the display server: no other session has both.
     pub key: (u32, u64),
-    /// The name of its user.
+    /// Name of the user.
     pub name: String,
-    /// The numbers of its user and of the group.
+    /// User ID and group ID.
     pub owner: (u32, u32),
-    /// Somebody is connected with it.
+    /// A client is connected to the session.
     pub is_active: bool,
-    /// What lets a program of the user use the display.
+    /// X authority file with which a program of the user may access the display.
     pub authority: Option<PathBuf>,
 }
 
-/// What was found.
+/// Result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Found {
     /// A session manager runs.
     pub is_served: bool,
-    /// The sessions, by display.
+    /// Sessions, ordered by display.
     pub sessions: Vec<Session>,
-    /// Sessions of which the display or the user is not known. A report of the others is not whole.
+    /// Number of sessions whose display or user is not known. A report of the other ones is
+    /// incomplete.
     pub unknown: usize,
-    /// The processes of the machine cannot be listed: nothing is known of sessions.
+    /// The processes of the machine cannot be listed, so nothing is known of sessions.
     pub is_blind: bool,
 }
 
-/// What `/proc` says of a process.
+/// Data of a process in `/proc`.
 struct Process {
     parent: u32,
     command: String,
     began: u64,
 }
 
-/// Looks for sessions; `proc` is `/proc`.
+/// Finds the sessions; `proc` is the path of `/proc`.
 pub fn look(proc: &Path, name_of: NameOf) -> Found {
     let processes = processes(proc);
     let is_manager = |pid: &u32| {
@@ -81,13 +82,13 @@ pub fn look(proc: &Path, name_of: NameOf) -> Found {
                 claims.entry(claim.display).or_default().push(claim);
             }
             Some(_) => unknown += 1,
-            // It has no display, or has ended.
+            // The process has no display, or has ended.
             None => {}
         }
     }
     let mut sessions = BTreeMap::new();
     for (display, claims) in claims {
-        // One in a mount namespace of its own could show another socket.
+        // A process with a mount namespace of its own could show a forged socket.
         let mut views = managers
             .iter()
             .map(u32::to_string)
@@ -114,18 +115,20 @@ pub fn look(proc: &Path, name_of: NameOf) -> Found {
     }
 }
 
-/// Where display servers have their sockets, and what their names begin with.
+/// Path and name prefix of the sockets of display servers.
 const X_SOCKETS: &str = "tmp/.X11-unix/X";
 
-/// The user who owns the socket of a display, as a process sees it. None: there is none, or that may not be seen.
+/// Returns the owner of a display's socket as a process sees it. Returns None if there is none, or
+/// if access is denied.
 fn socket_owner(proc: &Path, pid: &str, display: u32) -> Option<u32> {
     let root = proc.join(pid).join("root");
     let socket = fs::symlink_metadata(root.join(format!("{X_SOCKETS}{display}"))).ok()?;
     Some(socket.uid())
 }
 
-/// The process to which a display belongs: that of the owner of its socket. A user can start a program by the session
-/// manager that calls itself the server of another display. None: nobody knows.
+/// Returns the process to which a display belongs: that of the owner of its socket. The session
+/// manager also starts programs of users, and such a program can claim the display of another user.
+/// Returns None if the owner is not known.
 fn owned(claims: Vec<Claim>, socket: Option<u32>) -> Option<Claim> {
     let first = claims.first()?.owner.0;
     let owner = match socket {
@@ -156,7 +159,7 @@ fn processes(proc: &Path) -> BTreeMap<u32, Process> {
     all.collect()
 }
 
-/// A process that says it is the server of a display.
+/// A process that claims to be the server of a display.
 struct Claim {
     display: u32,
     began: u64,
@@ -165,7 +168,7 @@ struct Claim {
 }
 
 impl Claim {
-    /// None: the user has no name, or none can be found now.
+    /// Returns None if the user has no name, or if it cannot be determined now.
     fn session(self, name_of: NameOf) -> Option<Session> {
         Some(Session {
             key: (self.display, self.began),
@@ -186,7 +189,7 @@ fn claim(proc: &Path, pid: u32, began: u64) -> Option<Claim> {
         ["-auth", file] => Some(PathBuf::from(file)),
         _ => None,
     });
-    // Only root may see where another user's process is.
+    // Only root can read the working directory of another user's process.
     let at = fs::read_link(of(proc, pid, "cwd")).unwrap_or_default();
     Some(Claim {
         display,
@@ -196,7 +199,7 @@ fn claim(proc: &Path, pid: u32, began: u64) -> Option<Claim> {
     })
 }
 
-/// The user and the group of a process.
+/// Returns the user ID and the group ID of a process.
 fn owner(proc: &Path, pid: u32) -> Option<(u32, u32)> {
     let text = read(&of(proc, pid, "status"), FILE_BYTES_MAX)?;
     let number = |name: &str| -> Option<u32> {
@@ -206,7 +209,7 @@ fn owner(proc: &Path, pid: u32) -> Option<(u32, u32)> {
     Some((number("Uid:")?, number("Gid:")?))
 }
 
-/// The displays with which xrdp has a connection.
+/// Returns the displays to which xrdp has a connection.
 fn connected(proc: &Path, sessions: &BTreeMap<u32, Session>) -> BTreeSet<u32> {
     let table = |name: &str| read(&proc.join("net").join(name), TABLE_BYTES_MAX);
     let mut displays = BTreeSet::new();
@@ -236,7 +239,7 @@ fn of(proc: &Path, pid: u32, name: &str) -> PathBuf {
     proc.join(pid.to_string()).join(name)
 }
 
-/// Reads a file of the system, as far as the bound. None: it is not there any more.
+/// Reads a file of `/proc` up to the limit. Returns None if the file is gone.
 fn read(path: &Path, bytes_max: u64) -> Option<String> {
     let mut bytes = Vec::new();
     let file = File::open(path).ok()?;
@@ -289,7 +292,8 @@ mod tests {
             process(proc, pid, pid - 2, "Xvnc", uid, &line);
             process(proc, pid + 1, pid - 2, "xrdp-chansrv", uid, "xrdp-chansrv");
         }
-        // Not of xrdp: of another parent, of a user who calls something so, and of nobody known.
+        // Processes that are not of xrdp: with another parent, of a user's own program of that
+        // name, and of an unknown user.
         process(proc, 90, 1, "Xorg", 2_001, "Xorg :0");
         process(proc, 91, 1, "xrdp-sesman", 2_001, "xrdp-sesman");
         process(proc, 92, 91, "Xvnc", 2_001, "Xvnc :77");
@@ -317,7 +321,7 @@ mod tests {
         let shown: Vec<_> = { found.sessions.iter() }
             .map(|one| (one.key.0, one.name.as_str(), one.is_active))
             .collect();
-        // By the socket of its channels, by the port of VNC, and not at all.
+        // Active by the socket of its channels, by the VNC port, and not at all.
         let expected = [(10, "bert", true), (11, "bert", false), (695, "anna", true)];
         assert_eq!(shown, expected);
         let anna = &found.sessions[2];
@@ -332,7 +336,7 @@ mod tests {
     fn session_without_a_known_user_makes_the_report_partial() {
         let machine = machine();
         process(machine.path(), 93, 33, "Xvnc", 2_003, "Xvnc :78");
-        // No display server.
+        // Not a display server.
         process(machine.path(), 95, 33, "Xsession", 2_001, "Xsession");
         let found = look(machine.path(), names);
         assert_eq!((found.sessions.len(), found.unknown), (3, 1));
@@ -343,14 +347,15 @@ mod tests {
     fn display_belongs_to_the_owner_of_its_socket() {
         let machine = machine();
         let proc = machine.path();
-        // Anna has the session manager start a program that calls itself the server of Bert's display.
+        // Anna has the session manager start a program that claims to be the server of Bert's
+        // display.
         process(proc, 96, 33, "Xfake", 2_001, "Xfake :10");
         let of_display = |number: u32| {
             let found = look(proc, names);
             let session = { found.sessions.into_iter() }.find(|one| one.key.0 == number);
             (session.map(|one| one.name), found.unknown)
         };
-        // Without a socket nobody knows whose it is.
+        // Without a socket the owner is not known.
         assert_eq!(of_display(10), (None, 1));
         let me = fs::metadata(proc).unwrap().uid();
         let root = proc.join("root-of-the-manager");
@@ -375,7 +380,7 @@ mod tests {
         assert_eq!(owner(&[2_001], Some(2_002)), None);
         assert_eq!(owner(&[2_001, 2_001], None), Some((2_001, 0)));
         assert_eq!(owner(&[2_001, 2_002], None), None);
-        // A socket of somebody else hides the session, and does not give it to anybody.
+        // A socket of another user hides the session, and does not assign it to anybody.
         assert_eq!(of_display(10), (None, 1));
     }
 

@@ -1,4 +1,4 @@
-//! Claims: a decision is confirmed by the other nodes before a client hears of it.
+//! Claims: the other nodes confirm a decision before the client receives it.
 
 use super::message::Message;
 use super::{Agreement, CLAIM_MS, State, Waiting};
@@ -7,15 +7,15 @@ use crate::directory::{Decision, NoHost, Proposal, Record, Version};
 use crate::user::UserId;
 use std::collections::BTreeSet;
 
-/// Proposals for one logon, after which what the other nodes know holds.
+/// Limit of proposals for one logon. After that, a decision that another node knows is accepted.
 const ROUNDS_MAX: u8 = 3;
 
-/// A proposal that other nodes are asked about.
+/// A proposal that waits for the other nodes' answers.
 #[derive(Debug)]
 pub(super) struct Claim {
     number: u64,
     proposal: Proposal,
-    /// The nodes that have not answered.
+    /// Nodes that have not answered.
     open: BTreeSet<String>,
     logons: Vec<Waiting>,
     due_ms: u64,
@@ -53,7 +53,7 @@ impl Agreement {
         Some(claim)
     }
 
-    /// Asks all nodes with which there is agreement.
+    /// Sends a proposal to all synchronised nodes.
     pub(super) fn claim(&mut self, waiting: Waiting, proposal: Proposal, now_ms: u64) {
         self.begin(vec![waiting], proposal, 1, now_ms);
     }
@@ -80,7 +80,7 @@ impl Agreement {
         self.open(claim);
     }
 
-    /// Another node claims a user.
+    /// Handles a claim of another node.
     pub(super) fn claimed(
         &mut self,
         node: &str,
@@ -92,7 +92,7 @@ impl Agreement {
         let Some(origin) = self.origin_of(node) else {
             return;
         };
-        // Two claims that cross: both sides know which one holds.
+        // Two claims cross: both nodes compare the same keys, so they agree on the winner.
         let id = record.assignee();
         let key = |record: &Record| (record.version, record.host.clone());
         let own = self.claims.get(&record.user).map(Claim::proposal);
@@ -100,7 +100,8 @@ impl Agreement {
             .is_some_and(|own| own.assignee() != id && key(own) > key(record))
             && !self.ignores_other_claims()
         {
-            // It is for another collection: whether it has that host the other side knows then.
+            // The claim is for another collection. The other node retries once it knows this
+            // decision.
             return self.send(node, Message::Busy { number });
         }
         let own = own.filter(|own| own.record.assignee() == id && own.over == over);
@@ -133,7 +134,7 @@ impl Agreement {
         self.send(node, reply);
     }
 
-    /// A claim of another node was taken over: it holds for the logons here, too.
+    /// Applies an adopted claim of another node to the waiting logons of the same user.
     fn settle(&mut self, id: Assignee, now_ms: u64) {
         let is_of_it = self
             .claims
@@ -152,7 +153,7 @@ impl Agreement {
         false
     }
 
-    /// Another node answers a claim.
+    /// Handles the reply of another node to a claim.
     pub(super) fn replied(&mut self, node: &str, number: u64, record: &Record, now_ms: u64) {
         let Some(origin) = self.origin_of(node) else {
             return;
@@ -176,12 +177,12 @@ impl Agreement {
         }
         self.directory.merge(record, origin, now_ms);
         let is_known = { self.directory.user(id) }.is_some_and(|entry| {
-            // It is what the other node knows, which may be known here already.
+            // The reply contains the other node's decision, which may be known here already.
             entry.host == record.host && entry.version >= record.version
         });
         let insists = Some(record.version) <= proposal.over || claim.round >= ROUNDS_MAX;
         if record.version < proposal.record.version {
-            // A third node may have taken over what did not come to be.
+            // A third node may have adopted the failed proposal, so the version has to be above it.
             let above = proposal.record.version;
             self.directory.raise(id, above, now_ms);
         }
@@ -191,7 +192,8 @@ impl Agreement {
         self.again(claim, now_ms);
     }
 
-    /// A node has no room for a user: that is as if it knew nothing.
+    /// Handles the message that a node has no room for a user. The node counts as one that knows
+    /// nothing.
     pub(super) fn refused(&mut self, node: &str, number: u64, now_ms: u64) {
         let mut claims = self.claims.iter_mut();
         let Some((user, claim)) = claims.find(|(_, claim)| claim.number == number) else {
@@ -206,7 +208,8 @@ impl Agreement {
         }
     }
 
-    /// A node asks about the same user itself, for another collection, and its claim holds.
+    /// Handles the message that a node has a claim for the same user in another collection, which
+    /// takes precedence.
     pub(super) fn retries(&mut self, node: &str, number: u64, now_ms: u64) {
         let is_of = |claim: &Claim| claim.number == number && claim.open.contains(node);
         let mut claims = self.claims.iter();
@@ -218,19 +221,19 @@ impl Agreement {
         }
     }
 
-    /// All nodes have taken the decision over.
+    /// Completes a claim that all nodes have adopted.
     fn confirmed(&mut self, claim: Claim, now_ms: u64) {
         let Proposal { record, over, .. } = &claim.proposal;
         let held = self.directory.user(record.assignee());
         if held.is_some_and(|held| Some(held.version) > *over && held.version < record.version) {
-            // The user has come to the host that the claim gives up: a session is there.
+            // The user has connected to the host that the claim replaces, so a session is there.
             self.directory
                 .raise(record.assignee(), record.version, now_ms);
             return self.resolve(claim, now_ms);
         }
         let decided = self.decide_alone(&claim.proposal, now_ms);
         let mut logons = claim.logons.into_iter();
-        // A reload may have removed the host meanwhile; then all of them get another one.
+        // A reload may have removed the host meanwhile. All logons then get another host.
         if decided != Err(NoHost::Removed)
             && let Some(first) = logons.next()
         {
@@ -239,7 +242,7 @@ impl Agreement {
         logons.for_each(|waiting| self.attempted(waiting, now_ms));
     }
 
-    /// The directory has it now: the logons get what is there.
+    /// Completes a claim whose user the directory knows now: the logons get the known host.
     fn resolve(&mut self, claim: Claim, now_ms: u64) {
         let id = claim.id();
         match self.directory.held(id) {
@@ -248,7 +251,7 @@ impl Agreement {
         }
     }
 
-    /// The logons of a claim get this; those for other collections are looked at again.
+    /// Gives the logons of a claim this decision. Logons of other collections are re-evaluated.
     fn all(
         &mut self,
         id: Assignee,
@@ -270,7 +273,8 @@ impl Agreement {
         }
     }
 
-    /// Another node knew something: the logons get that, or a further proposal is made over it.
+    /// Handles a reply with another decision: the logons get that one, or a further proposal with a
+    /// higher version.
     fn again(&mut self, claim: Claim, now_ms: u64) {
         let logons = claim.logons;
         let Some(first) = logons.first().cloned() else {
@@ -287,7 +291,7 @@ impl Agreement {
         }
     }
 
-    /// A connection is gone: the logons of all claims wait again, with what was proposed.
+    /// Re-queues the logons of all claims after a connection broke, and keeps their proposals.
     pub(super) fn reclaim(&mut self) {
         for claim in std::mem::take(&mut self.claims).into_values() {
             self.directory.has_claimed(&claim.proposal.record.host);
@@ -296,7 +300,7 @@ impl Agreement {
         }
     }
 
-    /// Gives up the connections of nodes that do not answer claims.
+    /// Closes the connections of nodes that do not answer claims in time.
     pub(super) fn give_up(&mut self, now_ms: u64) {
         let late = self.claims.values().filter(|claim| claim.due_ms <= now_ms);
         let late: BTreeSet<String> = late.flat_map(|claim| claim.open.clone()).collect();

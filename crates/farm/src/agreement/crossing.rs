@@ -1,5 +1,6 @@
-//! Histories by seed of users who log on for several collections at once at two nodes, whose connection
-//! breaks now and then for less time than is waited for: no user comes to a second host of a collection.
+//! Simulated histories, by seed: users log on for several collections at once at two nodes. The
+//! connection breaks now and then for less than the timeout. No user may get a second host in a
+//! collection.
 
 use super::*;
 use crate::collection::CollectionId;
@@ -19,12 +20,12 @@ struct World {
     random: Random,
     now_ms: u64,
     nodes: [Agreement; 2],
-    /// What was sent to each node, and when it comes.
+    /// Messages in flight to each node, with the time of arrival.
     packets: [VecDeque<(u64, Message)>; 2],
-    /// When the connection comes back, while it is broken.
+    /// Time at which a broken connection returns; None while it works.
     broken_until_ms: Option<u64>,
     tickets: [BTreeMap<u64, (u64, CollectionId)>; 2],
-    /// The hosts of each user: by collection, and until when.
+    /// Hosts of each user by collection, with the time until which they are valid.
     hosts: BTreeMap<(u64, CollectionId), (String, u64)>,
     collections: BTreeMap<CollectionId, BTreeSet<String>>,
 }
@@ -73,7 +74,7 @@ impl World {
                 self.logs_on(at, (user, of))?;
             }
             30..45 => {
-                // At once, for two of them.
+                // Logons of two collections at the same time.
                 for at in 0..2 {
                     let of = *self.random.of(&collections);
                     self.logs_on(at, (user, of))?;
@@ -131,7 +132,7 @@ impl World {
                     .ok_or("an unknown ticket")?;
                 self.decided(who, decided)?;
             }
-            // In their order.
+            // A message never overtakes the previous one.
             let last = self.packets[1 - at].back().map_or(0, |(due, _)| *due);
             let due = last.max(self.now_ms + 1 + self.random.below(3));
             while let Some(message) =
@@ -198,7 +199,7 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
         let found = world.step();
         found.map_err(|found| format!("seed {seed}, step {step}: {found}"))?;
     }
-    // Nobody waits for ever.
+    // Lets the simulation run until no logon waits.
     for _ in 0..3_000 {
         world.slice()?;
     }

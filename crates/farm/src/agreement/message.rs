@@ -1,5 +1,5 @@
-//! What the directories of a farm say to each other. The sender is a node of the cluster; still, all
-//! that it says has bounds.
+//! Messages between the directories of a farm. The sender is a node of the cluster; its messages
+//! are still checked against bounds.
 
 use crate::directory::{FarHost, Order, Record, Version};
 use crate::history::Step;
@@ -9,125 +9,128 @@ use access::peers::{CHANGES_MAX, Change};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Bytes of the check of a key.
+/// Length of the check value of a token key, in bytes.
 pub const KEY_BYTES: usize = 8;
-/// Bytes of a name.
+/// Limit of a name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
-/// Hosts of a farm, and orders.
+/// Limit of the hosts of a farm, and of orders, in one message.
 const HOSTS_MAX: usize = 64;
 const ORDERS_MAX: usize = 256;
-/// Decisions and steps in one message.
+/// Limit of the decisions, and of the steps, in one message.
 const RECORDS_MAX: usize = 500;
-/// Bytes of the words of a step.
+/// Limit of the text of a step, in bytes.
 const WORDS_BYTES_MAX: usize = 512;
-/// The greatest of clocks, and the longest of times, milliseconds.
+/// Limit of logical clocks, and of times in milliseconds.
 const CLOCK_MAX: u64 = 1 << 62;
 
 /// A message to the directory of the same farm on another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// The hosts and orders of the sender; the first one.
+    /// First message of a connection: the sender's hosts and orders.
     Open {
-        /// The hosts of its configuration.
+        /// Hosts of the sender's configuration.
         hosts: Vec<FarHost>,
-        /// What operators ordered last.
+        /// Latest order for each host.
         orders: BTreeMap<String, Order>,
-        /// The check of the key of its tokens.
+        /// Check value of the sender's token key.
         key: [u8; KEY_BYTES],
     },
-    /// What it knows of users.
+    /// Decisions that the sender knows.
     Records(Vec<Record>),
-    /// All that it knew when the connection began was sent.
+    /// Marks the end of everything that the sender knew when the connection began.
     Whole,
-    /// May this user get this host? The answer is `Reply`, `Full` or `Busy`.
+    /// Proposes a host for a user. The response is `Reply`, `Full` or `Busy`.
     Claim {
-        /// The number of the claim.
+        /// Number of the claim.
         number: u64,
-        /// The decision.
+        /// The proposed decision.
         record: Record,
-        /// The decision that it gives up.
+        /// Version of the decision that the claim replaces.
         over: Option<Version>,
     },
-    /// What holds after a claim: the decision of the claim, or what the sender knew.
+    /// Response to a claim: the decision that is valid now. It is that of the claim, or one that
+    /// the sender knew.
     Reply {
-        /// The number of the claim.
+        /// Number of the claim.
         number: u64,
-        /// What holds.
+        /// The valid decision.
         record: Record,
     },
-    /// The sender has no room for the user of a claim.
+    /// Response to a claim: the sender has no room for the user.
     Full {
-        /// The number of the claim.
+        /// Number of the claim.
         number: u64,
     },
-    /// The sender asks about the same user, and its claim holds: ask again.
+    /// Response to a claim: the sender has its own claim for the same user, which takes precedence.
+    /// The receiver has to retry.
     Busy {
-        /// The number of the claim.
+        /// Number of the claim.
         number: u64,
     },
-    /// What clients did at the sender.
+    /// Steps of clients at the sender.
     Steps(Vec<FarStep>),
-    /// An operator ends the connections of a user, wherever they are.
+    /// Order of an operator to close the connections of a user at every node.
     Disconnect {
-        /// Whose.
+        /// User whose connections are closed.
         user: UserId,
-        /// Only those to this host; empty: all of them.
+        /// Host to which the connections lead; empty: all hosts.
         host: String,
     },
-    /// Sessions of the portal that have ended before their time.
+    /// Portal sessions that ended before they expired.
     SignedOut(Ends),
-    /// Failed tries at the portal and the gateway.
+    /// Failed sign-ins at the portal and the gateway.
     Tries(Vec<Change>),
-    /// A user has used the code of this time step at the sender. The response is `CodeUsed`.
+    /// A user has used the one-time code of this time step (RFC 6238) at the sender. The response
+    /// is `CodeUsed`.
     UseCode {
-        /// The number of the claim.
+        /// Number of the claim.
         number: u64,
-        /// Whose code.
+        /// User of the code.
         user: String,
-        /// The time step.
+        /// Time step of the code.
         step: u64,
     },
-    /// The response to `UseCode`.
+    /// Response to `UseCode`.
     CodeUsed {
-        /// The number of the claim.
+        /// Number of the claim.
         number: u64,
-        /// The code was not used at the sender.
+        /// True if the code was not used at the sender before.
         is_new: bool,
     },
 }
 
-/// What a client did at another node.
+/// A step of a client at another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FarStep {
-    /// Its number at that node, in order.
+    /// Sequence number at that node.
     pub number: u64,
-    /// Whose.
+    /// User of the step.
     pub user: UserId,
-    /// How long ago, milliseconds.
+    /// Age when the message was built, milliseconds.
     pub age_ms: u64,
-    /// What; the receiver puts in its own time.
+    /// The step. The receiver sets its own time.
     pub step: Step,
 }
 
-/// What another node said is not what such a node says.
+/// A message that no correct node would send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
     /// A list is too long.
     #[error("a message with too many entries")]
     TooMany,
-    /// A text is too long, or not one that can be shown.
+    /// A text is too long, or contains characters that cannot be displayed.
     #[error("an invalid name in a message")]
     Name,
-    /// A clock or a time is beyond what is possible.
+    /// A clock or a time is out of range.
     #[error("an impossible time in a message")]
     Time,
 }
 
 impl Message {
-    /// Checks the bounds of what came.
+    /// Checks the bounds of a received message.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns the bound that the message violates.
     pub fn check(&self) -> Result<(), Refused> {
         match self {
             Message::Open { hosts, orders, .. } => {

@@ -1,11 +1,12 @@
-//! What the directories of one farm on several nodes agree on. Each has all of it, so a user who is
-//! known gets the host at once. Who is not known gets it after the other nodes have confirmed the
-//! choice: a claim, which each of them takes over or answers with what it knows itself. So two logons at
-//! once at two nodes come to one host. Without the others a node decides alone. The claims of one user are
-//! decided one after the other, whichever collections they are for.
+//! Agreement between the directories of one farm on several nodes. Each node holds the complete
+//! directory, so a known user gets the host at once. For an unknown user, the node proposes a host
+//! to the other nodes: a claim. Each of them adopts the claim, or replies with a decision that it
+//! knows already. So two simultaneous logons at two nodes lead to one host. A node without
+//! reachable peers decides alone. The claims of one user are decided one after the other, for all
+//! collections.
 //!
-//! It is a value: messages and times are arguments, what is to be sent is asked for. The connections,
-//! on which messages come in their order or the connection ends, are [`crate::link`]'s.
+//! The agreement does no I/O: messages and times are arguments, and the caller fetches the messages
+//! to send. [`crate::link`] has the connections. They deliver messages in order, or end.
 
 mod claim;
 #[cfg(test)]
@@ -29,66 +30,66 @@ use claim::Claim;
 use peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long the other nodes are waited for after the start, milliseconds.
+/// Time for which other nodes are waited for after the start, milliseconds.
 pub const START_MS: u64 = 1_500;
-/// How long a connection that broke is waited for, before this node decides alone.
+/// Time for which a broken connection is waited for before this node decides alone, milliseconds.
 pub const BROKEN_MS: u64 = 300;
-/// How long the directory of another node may take to come.
+/// Timeout for receiving the directory of another node, milliseconds.
 pub const SYNC_MS: u64 = 5_000;
-/// How long a claim waits for an answer; then the connection is given up.
+/// Timeout for the answer to a claim, milliseconds; the connection is closed when it expires.
 pub const CLAIM_MS: u64 = 1_000;
-/// Logons that wait at one time.
+/// Limit of waiting logons.
 const WAITING_MAX: usize = 20_000;
 
-/// A logon whose host is asked for.
+/// A logon that requests a host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Logon {
-    /// For whom.
+    /// User and collection of the logon.
     pub id: Assignee,
-    /// The name for display; empty: it is not known.
+    /// Display name; empty if it is not known.
     pub name: String,
-    /// The host of a token.
+    /// Host that a token names.
     pub hint: Option<NameId>,
 }
 
-/// What comes of a logon.
+/// Result of a logon's request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// This.
+    /// The host, or why there is none.
     Decided(Result<Decision, NoHost>),
-    /// It is decided later; the ticket says which it is.
+    /// The decision follows later, under this ticket.
     Waits(u64),
 }
 
-/// A logon that waits.
 #[derive(Clone, Debug)]
 struct Waiting {
     logon: Logon,
     ticket: u64,
 }
 
-/// The directory of this node, and how it stands with the others.
+/// Directory of this node, and its agreement with the other nodes.
 #[derive(Debug, Default)]
 pub struct Agreement {
-    /// The directory.
+    /// Local copy of the directory.
     pub directory: Directory,
     peers: BTreeMap<String, Peer>,
-    /// Until when the names of the other nodes are waited for.
+    /// End of the wait for the names of the other nodes, milliseconds.
     start_until_ms: Option<u64>,
-    /// By user: two at once could come to two hosts of a third collection.
+    /// Claims by user: two claims of one user at the same time could lead to two hosts of a third
+    /// collection.
     claims: BTreeMap<UserId, Claim>,
-    /// Proposals whose claims ended with a connection: another node may have taken them over. A logon
-    /// of each of these users waits.
+    /// Proposals whose claims ended when a connection broke: another node may have adopted them.
+    /// For each of these users, a logon waits.
     unsettled: BTreeMap<Assignee, Proposal>,
     waiting: Vec<Waiting>,
     resolved: Vec<(u64, Result<Decision, NoHost>)>,
-    /// Connections that are to be given up, and why.
+    /// Connections that have to be closed, with the reason.
     broken: Vec<(String, &'static str)>,
     next: u64,
 }
 
 impl Agreement {
-    /// That of a node alone.
+    /// Creates the agreement of a node without peers.
     pub fn alone(me: Origin) -> Agreement {
         Agreement {
             directory: Directory::of(me, false),
@@ -96,7 +97,7 @@ impl Agreement {
         }
     }
 
-    /// That of a node of a cluster. Who the others are comes later.
+    /// Creates the agreement of a cluster node. The names of the other nodes follow later.
     pub fn shared(me: Origin, now_ms: u64) -> Agreement {
         Agreement {
             directory: Directory::of(me, true),
@@ -105,7 +106,7 @@ impl Agreement {
         }
     }
 
-    /// These are the other nodes.
+    /// Sets the names of the other nodes.
     pub fn set_peers(&mut self, nodes: &BTreeSet<String>, now_ms: u64) {
         let gone = self.peers.keys().filter(|node| !nodes.contains(*node));
         for node in gone.cloned().collect::<Vec<_>>() {
@@ -113,7 +114,7 @@ impl Agreement {
             self.directory.set_far(&node, Vec::new());
             self.peers.remove(&node);
         }
-        // A node that joins later has nothing to say yet.
+        // A node that joins later has no decisions yet, so it is not waited for.
         let start = self.start_until_ms.take();
         let state = start.map_or(State::Gone, |until_ms| State::Awaited { until_ms });
         for node in nodes {
@@ -123,7 +124,7 @@ impl Agreement {
         self.pump(now_ms);
     }
 
-    /// Asks for the host of a user.
+    /// Requests a host for a user.
     pub fn request(&mut self, logon: Logon, now_ms: u64) -> Outcome {
         if self.waiting.len() >= WAITING_MAX {
             return Outcome::Decided(Err(NoHost::Busy));
@@ -137,31 +138,32 @@ impl Agreement {
         }
     }
 
-    /// Takes in a report of a host's agent. Of users of whom other nodes are being asked they decide.
+    /// Applies a report of a host's agent. It leaves out users of pending claims: the claim decides
+    /// about them.
     pub fn reported(&mut self, host: &str, report: &Report, times: Times) -> News {
         let claims = &self.claims;
         let is_claimed = |id| claims.contains_key(&id);
         self.directory.reported(host, report, times, is_claimed)
     }
 
-    /// Takes out the tickets that are decided.
+    /// Takes the decisions that waiting logons have received, by ticket.
     pub fn take_resolved(&mut self) -> Vec<(u64, Result<Decision, NoHost>)> {
         std::mem::take(&mut self.resolved)
     }
 
-    /// Takes out the connections that are to be given up, and why.
+    /// Takes the connections that have to be closed, with the reason.
     pub fn take_broken(&mut self) -> Vec<(String, &'static str)> {
         std::mem::take(&mut self.broken)
     }
 
-    /// Whether all that other nodes decided before is known, as far as they are there.
+    /// Returns whether the decisions of all reachable nodes are known.
     fn knows(&self) -> bool {
         let mut states = self.peers.values().map(|peer| peer.state);
         let lacks = |state| matches!(state, State::Awaited { .. } | State::Syncing { .. });
         self.start_until_ms.is_none() && !states.any(lacks)
     }
 
-    /// Decides about a logon, or has it wait.
+    /// Decides a logon, or queues it.
     fn attempt(
         &mut self,
         waiting: Waiting,
@@ -176,7 +178,8 @@ impl Agreement {
             && let Some(decision) = self.directory.known(id, &waiting.logon.name, now_ms)
         {
             if let Some(before) = self.unsettled.remove(&id) {
-                // Another node may have taken it over: what this logon gets has to hold there, too.
+                // Another node may have adopted the old proposal. The decision of this logon has to
+                // win there, too.
                 self.directory.raise(id, before.record.version, now_ms);
             }
             return Some((ticket, Ok(decision)));
@@ -209,8 +212,9 @@ impl Agreement {
         !self.peers.values().any(Peer::is_synced)
     }
 
-    /// Whether this node asks the others to give up the decision for a user that it has. Then that is
-    /// no answer, also if its host takes users again: they may have taken over the one that comes.
+    /// Returns whether a pending claim replaces the known decision for a user. The known decision
+    /// is then not valid, even if its host accepts users again: other nodes may have adopted the
+    /// new one.
     fn is_leaving(&self, id: Assignee) -> bool {
         let held = self.directory.user(id).map(|entry| entry.version);
         let claim = self.claims.get(&id.user).map(Claim::proposal);
@@ -218,7 +222,7 @@ impl Agreement {
         held.is_some() && claim.is_some_and(|proposal| proposal.over == held)
     }
 
-    /// What was proposed before for a user, where it still holds, or else something new.
+    /// Returns the earlier proposal for a user if it is still valid, or else makes a new one.
     fn proposal(&mut self, waiting: &Waiting, now_ms: u64) -> Result<Proposal, NoHost> {
         let logon = &waiting.logon;
         let over = self.directory.user(logon.id).map(|entry| entry.version);
@@ -249,7 +253,7 @@ impl Agreement {
         })
     }
 
-    /// Looks at all logons that wait.
+    /// Re-evaluates all waiting logons.
     fn pump(&mut self, now_ms: u64) {
         for waiting in std::mem::take(&mut self.waiting) {
             if let Some(resolved) = self.attempt(waiting, now_ms) {
@@ -258,14 +262,14 @@ impl Agreement {
         }
     }
 
-    /// When [`Agreement::tick`] has something to do, milliseconds.
+    /// Returns when [`Agreement::tick`] is due, milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
         let peers = self.peers.values().filter_map(Peer::due_ms);
         let claims = self.claims.values().map(Claim::due_ms);
         peers.chain(claims).chain(self.start_until_ms).min()
     }
 
-    /// Does what is due.
+    /// Handles expired timeouts, then re-evaluates the waiting logons.
     pub fn tick(&mut self, now_ms: u64) {
         let is_due = |at: u64| at <= now_ms;
         if self.start_until_ms.is_some_and(is_due) {
@@ -292,12 +296,12 @@ impl Agreement {
         self.pump(now_ms);
     }
 
-    /// Whether other nodes are being asked about a user.
+    /// Returns whether a claim is pending.
     pub fn is_asking(&self) -> bool {
         !self.claims.is_empty()
     }
 
-    /// Keeps what is remembered for other nodes small. It may be called at any time.
+    /// Prunes the state that is kept for other nodes. Safe to call at any time.
     pub fn tidy(&mut self, now_ms: u64) {
         self.spread();
         self.forget_hosts(now_ms);

@@ -1,4 +1,4 @@
-//! How this node stands with each other one, and what it has to send there.
+//! State of the connection with each other node, and the messages that are due to it.
 
 use super::message::{KEY_BYTES, Message};
 use super::{Agreement, BROKEN_MS, Refused, SYNC_MS};
@@ -9,61 +9,61 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Decisions in one message.
 pub(super) const RECORDS_MAX: usize = 250;
-/// Claims and answers that wait to be sent to one node.
+/// Limit of claims and responses that wait to be sent to one node.
 const QUEUE_MAX: usize = 50_000;
-/// How long the hosts of a node that is gone are kept, milliseconds.
+/// Time for which the hosts of an unreachable node are kept, milliseconds.
 const HOSTS_KEPT_MS: u64 = 60_000;
 
-/// How this node stands with another one.
+/// State of the connection with another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
-    /// It is waited for, after the start.
+    /// Expected after the start of this node.
     Awaited {
-        /// Until then, milliseconds.
+        /// End of the wait, milliseconds.
         until_ms: u64,
     },
-    /// There is a connection, and its directory comes.
+    /// Connected; the directory of the node is being received.
     Syncing {
-        /// Until then, milliseconds.
+        /// Deadline for the directory, milliseconds.
         until_ms: u64,
     },
-    /// Both have the same directory.
+    /// Connected; both nodes have the same directory.
     Synced,
-    /// The connection broke, and may come again.
+    /// The connection broke, and may return.
     Broken {
-        /// Until then, milliseconds.
+        /// End of the wait, milliseconds.
         until_ms: u64,
     },
-    /// It is not there: this node decides without it.
+    /// Unreachable: this node decides without it.
     Gone,
 }
 
-/// How this node stands with another one, for operators.
+/// Connection with another node, for the report.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Standing {
-    /// How.
+    /// Connection state.
     pub state: State,
     /// Why there is no connection.
     pub why: String,
-    /// Since when, milliseconds.
+    /// Time of the last change of the state, milliseconds.
     pub since_ms: u64,
-    /// The check of the key of its tokens.
+    /// Check value of the node's token key.
     pub key: [u8; KEY_BYTES],
 }
 
-/// Another node.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) state: State,
     why: String,
     since_ms: u64,
     origin: Origin,
-    /// What it has to get: hosts and orders, messages, users, and that all of it was sent.
+    /// Pending output: hosts and orders, messages, users, and the mark that everything has been
+    /// sent.
     opens: bool,
     pub(super) queue: VecDeque<Message>,
     dirty: BTreeSet<Assignee>,
     ends: bool,
-    /// The check of the key of its tokens.
+    /// Check value of the node's token key.
     key: [u8; KEY_BYTES],
 }
 
@@ -107,7 +107,7 @@ impl Peer {
 }
 
 impl Agreement {
-    /// There is a connection to a node, whose directory is of this origin.
+    /// Handles a new connection to a node whose directory has this origin.
     pub fn linked(&mut self, node: &str, origin: Origin, now_ms: u64) {
         self.unlinked(node, State::Gone, "", now_ms);
         let all = self.directory.users().map(|(id, _)| id).collect();
@@ -123,7 +123,7 @@ impl Agreement {
         (peer.opens, peer.ends) = (true, true);
     }
 
-    /// The connection to a node is broken, or it has no such farm.
+    /// Handles a broken connection, or a node that does not have this farm.
     pub fn broke(&mut self, node: &str, why: &str, now_ms: u64) {
         let was_linked = self.peers.get(node).is_some_and(Peer::is_linked);
         if was_linked {
@@ -135,7 +135,8 @@ impl Agreement {
         }
     }
 
-    /// A node said that it is not part of this farm, or not now: it is not waited for.
+    /// Handles the message of a node that it is not part of this farm, or leaves it. The node is
+    /// not waited for.
     pub fn left(&mut self, node: &str, why: &str, now_ms: u64) {
         self.unlinked(node, State::Gone, why, now_ms);
         if let Some(peer) = self.peers.get_mut(node) {
@@ -145,7 +146,8 @@ impl Agreement {
         self.pump(now_ms);
     }
 
-    /// Goes from a connection to another state. Who calls it looks at the logons that wait then.
+    /// Changes from a connected state to another one. The caller has to re-evaluate the waiting
+    /// logons.
     pub(super) fn unlinked(&mut self, node: &str, state: State, why: &str, now_ms: u64) {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return;
@@ -158,7 +160,7 @@ impl Agreement {
         self.reclaim();
     }
 
-    /// Forgets the hosts of nodes that are gone for long.
+    /// Forgets the hosts of nodes that have been unreachable for `HOSTS_KEPT_MS`.
     pub(super) fn forget_hosts(&mut self, now_ms: u64) {
         let is_old = |peer: &Peer| {
             let gone_ms = now_ms.saturating_sub(peer.since_ms);
@@ -172,14 +174,14 @@ impl Agreement {
         }
     }
 
-    /// The hosts or orders of this node have changed.
+    /// Schedules the hosts and orders of this node for all peers, after a change.
     pub fn reopen(&mut self) {
         for peer in self.peers.values_mut().filter(|peer| peer.is_linked()) {
             peer.opens = true;
         }
     }
 
-    /// Notes for each node of whom it does not know the newest.
+    /// Notes for each peer the users whose latest state it does not know.
     pub(super) fn spread(&mut self) {
         for (id, from) in self.directory.take_touched() {
             let others = self.peers.values_mut().filter(|peer| peer.is_linked());
@@ -189,7 +191,7 @@ impl Agreement {
         }
     }
 
-    /// Whether something is to be sent to a node.
+    /// Returns whether a message is due to a node.
     pub fn has_message(&self, node: &str) -> bool {
         let has = |peer: &Peer| {
             peer.opens || peer.ends || !peer.queue.is_empty() || !peer.dirty.is_empty()
@@ -197,7 +199,7 @@ impl Agreement {
         { self.peers.get(node) }.is_some_and(|peer| peer.is_linked() && has(peer))
     }
 
-    /// What is to be sent to a node next. `key` is the check of the key of tokens.
+    /// Returns the next message to a node. `key` is the check value of the token key.
     pub fn next_message(
         &mut self,
         node: &str,
@@ -226,10 +228,10 @@ impl Agreement {
         std::mem::take(&mut peer.ends).then_some(Message::Whole)
     }
 
-    /// Takes in a message of a node.
+    /// Handles a message of a node.
     ///
     /// # Errors
-    /// It is not what such a node sends; the connection has to end.
+    /// The message is one that no correct node sends; the connection has to end.
     pub fn handle(&mut self, node: &str, message: Message, now_ms: u64) -> Result<(), Refused> {
         message.check()?;
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
@@ -258,7 +260,7 @@ impl Agreement {
             Message::Reply { number, record } => self.replied(node, number, &record, now_ms),
             Message::Full { number } => self.refused(node, number, now_ms),
             Message::Busy { number } => self.retries(node, number, now_ms),
-            // They are the site's, which has the connections.
+            // Handled by the site, which has the connections.
             Message::Steps(_)
             | Message::Disconnect { .. }
             | Message::SignedOut(_)
@@ -272,26 +274,26 @@ impl Agreement {
     fn opened(&mut self, node: &str, hosts: Vec<FarHost>, orders: &BTreeMap<String, Order>) {
         self.directory.set_far(node, hosts);
         if self.directory.take_orders(orders) {
-            // A third node may not have it.
+            // A third node may not have received them yet.
             let others = self.peers.iter_mut().filter(|(one, _)| *one != node);
             others.for_each(|(_, peer)| peer.opens |= peer.is_linked());
         }
     }
 
-    /// The origin of a peer's directory while there is a connection.
+    /// Returns the origin of a peer's directory while it is connected.
     pub(super) fn origin_of(&self, node: &str) -> Option<Origin> {
         let peer = self.peers.get(node).filter(|peer| peer.is_linked())?;
         Some(peer.origin)
     }
 
-    /// The node of a directory.
+    /// Returns the node of the directory with this origin.
     pub fn node_of(&self, origin: Origin) -> Option<&str> {
         let mut peers = self.peers.iter();
         let found = peers.find(|(_, peer)| peer.is_linked() && peer.origin == origin);
         found.map(|(node, _)| node.as_str())
     }
 
-    /// How this node stands with each other one.
+    /// Returns the connection state of each peer.
     pub fn standings(&self) -> impl Iterator<Item = (&str, Standing)> {
         self.peers.iter().map(|(node, peer)| {
             let standing = Standing {
@@ -304,13 +306,14 @@ impl Agreement {
         })
     }
 
-    /// The nodes that have to answer a claim.
+    /// Returns the nodes that have to answer a claim.
     pub(super) fn synced(&self) -> BTreeSet<String> {
         let synced = self.peers.iter().filter(|(_, peer)| peer.is_synced());
         synced.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Has all nodes with a connection end those of a user. Returns the names of these nodes.
+    /// Asks all connected nodes to close their connections of a user. Returns the names of these
+    /// nodes.
     pub fn disconnect(&mut self, user: UserId, host: &str) -> Vec<String> {
         let linked = self.peers.iter().filter(|(_, peer)| peer.is_linked());
         let linked: Vec<String> = linked.map(|(node, _)| node.clone()).collect();

@@ -1,7 +1,8 @@
-//! Histories of two nodes by seed: logons at both, also of one user at once, connections that come and
-//! end, hosts that hang, drains, reloads that one node has first, crashes with and without the state of
-//! the role before, and a network that loses, doubles, delays and cuts. A checker with a memory of its
-//! own judges each decision; it must find deliberate defects.
+//! Simulated histories of two nodes, by seed: logons at both, even of one user at the same time,
+//! connections that begin and end, hosts that hang, drains, and reloads of one node before the
+//! other. Nodes crash with and without the saved state of the previous role. The network loses,
+//! duplicates, delays and partitions. An independent checker judges each decision, and has to find
+//! deliberate defects.
 
 use super::*;
 use crate::collection::CollectionId;
@@ -16,10 +17,10 @@ use std::collections::VecDeque;
 const NODES: [&str; 2] = ["alpha", "beta"];
 const USERS: u64 = 30;
 const STEPS: u64 = 600;
-/// How long nothing comes until a connection counts as broken, and how long a new one takes.
+/// Silence after which a connection counts as broken, and the time of a new one.
 const SILENT_MS: u64 = 1_000;
 const DIAL_MS: u64 = 200;
-/// The longest delay of a message.
+/// Maximum delay of a message.
 const DELAY_MS: u64 = 40;
 /// Around the end of a session one node may have forgotten it and the other one not.
 const MARGIN_MS: u64 = 8_000;
@@ -44,12 +45,12 @@ struct Side {
 
 struct Node {
     agreement: Agreement,
-    /// Its clock is so far ahead.
+    /// Offset of the node's clock.
     offset_ms: u64,
     tickets: BTreeMap<u64, (u64, bool, u64)>,
 }
 
-/// What the checker knows of a user.
+/// Expected state of a user.
 #[derive(Clone, Debug)]
 struct Known {
     host: String,
@@ -61,18 +62,18 @@ struct Known {
     is_split: bool,
 }
 
-/// What the checks of both nodes say.
+/// Results of both nodes' health checks.
 #[derive(Default)]
 struct Checks {
-    /// The hosts that each node sees down, and since when.
+    /// Hosts that each node sees as down, with the time.
     down: [BTreeMap<String, u64>; 2],
-    /// When a node last saw each host come up.
+    /// Times at which a node last saw each host come up.
     up_ms: BTreeMap<String, u64>,
 }
 
 struct World {
     now_ms: u64,
-    /// The clocks of the machines are so far ahead.
+    /// Offsets of the machines' clocks.
     offsets_ms: [u64; 2],
     random: Random,
     farms: [Farm; 2],
@@ -89,7 +90,7 @@ struct World {
     defect: Option<Defect>,
 }
 
-/// Where programs are: each user has one of these collections, or all hosts.
+/// Hosts of the programs: each user has one of these collections, or all hosts.
 const SETS: [&[&str]; 2] = [&["ts1", "ts2"], &["ts2", "ts3"]];
 
 fn id(user: u64) -> Assignee {
@@ -192,7 +193,7 @@ impl World {
         }
         let now_ms = self.now_ms;
         for known in self.known.values_mut() {
-            // The other node may not have heard of it.
+            // The other node may not have received the decision yet.
             if now_ms.saturating_sub(known.changed_ms) < SILENT_MS + 500 {
                 let author = known.author;
                 known.by.retain(|one| *one == author);
@@ -224,7 +225,7 @@ impl World {
         }
     }
 
-    /// What both sides have to send, with a ping now and then.
+    /// Sends the pending messages of both sides, and pings now and then.
     fn send(&mut self, at: usize) {
         if !self.sides[at].is_open {
             return;
@@ -250,7 +251,7 @@ impl World {
             let copies = if self.random.once_in(20) { 2 } else { 1 };
             for _ in 0..copies {
                 let delay_ms = match self.random.once_in(300) {
-                    // Out of order.
+                    // Delivered out of order.
                     true => self.random.below(DELAY_MS),
                     false => 1,
                 };
@@ -288,7 +289,7 @@ impl World {
                 self.close(packet.to, "closed");
                 continue;
             };
-            // As on the wire.
+            // Encoded and decoded, as on the network.
             let bytes = part::codec::encode(&message);
             let message = part::codec::decode(&bytes).map_err(|error| error.to_string())?;
             if let Some(node) = &mut self.nodes[packet.to] {
@@ -329,7 +330,7 @@ impl World {
         Ok(())
     }
 
-    /// Both nodes have had one directory for a while: both know everything.
+    /// Updates the expected state after both nodes were synchronised for a while.
     fn learn(&mut self) {
         let node = self.nodes[0].as_ref().unwrap();
         let keep_ms = self.farms[0].sessions.keep_ms;
@@ -345,7 +346,7 @@ impl World {
             };
             known.host.clone_from(&entry.host);
             known.there = entry.version.used;
-            // Of two decisions the one that holds may be the older one.
+            // The winner of two decisions may be the older one.
             if let Some(until_ms) = entry.until_ms {
                 let time_ms = if known.there { keep_ms } else { PENDING_MS };
                 known.last_ms = until_ms.saturating_sub(node.offset_ms + time_ms);
@@ -400,9 +401,9 @@ impl World {
         }
     }
 
-    /// Whether the session of a user may be over.
+    /// Returns whether the session of a user may have ended.
     fn is_over(&self, user: u64, known: &Known) -> bool {
-        // One elsewhere is of a time when the nodes were apart.
+        // A connection to another host dates from a time when the nodes were disconnected.
         let of_it = |(one, _, host): &(u64, usize, String)| *one == user && *host == known.host;
         let is_connected = self.connections.iter().any(of_it);
         let keep_ms = self.farms[0].sessions.keep_ms;
@@ -410,10 +411,10 @@ impl World {
         !is_connected && self.now_ms + MARGIN_MS >= known.last_ms + time_ms
     }
 
-    /// Whether the user may have another host than the one that is known.
+    /// Returns whether the user may get another host than the known one.
     fn may_move(&self, at: usize, known: &Known) -> bool {
         let has = |farm: &Farm| farm.hosts.contains_key(&known.host);
-        // It is down somewhere, or was when a claim began, or one node has removed it.
+        // The host is down for some node, or was when a claim began, or one node has removed it.
         let is_down = self
             .checks
             .down
@@ -446,7 +447,7 @@ impl World {
             ));
         }
         let is_agreed = self.is_agreed();
-        // Of a session that may be over one node may know, and the other one not.
+        // A session that may have ended is possibly known to only one node.
         let before = self.known.get(&user).cloned();
         let known = before.clone().filter(|known| !self.is_over(user, known));
         let is_doubtful = known.is_none()
@@ -466,13 +467,13 @@ impl World {
                 NODES[at]
             ));
         }
-        // Somebody may still know the host before.
+        // Another node may still know the previous host.
         let is_split = is_doubtful || known.as_ref().is_some_and(|known| known.is_split || !stays);
         let mut by = BTreeSet::from([at]);
         if is_agreed {
             by.insert(1 - at);
         }
-        // A session of which no node knows any more has its host again by chance, as a new logon.
+        // A session that no node knows any more gets its host again only by chance, as a new logon.
         let is_back = |known: &Known| stays && known.there && !known.by.is_empty();
         let there = known.as_ref().is_some_and(is_back);
         let known = match known {
@@ -507,7 +508,7 @@ impl World {
         node.agreement
             .directory
             .connected(id(user), &host, local_ms);
-        // It lasts long enough.
+        // The connection lasts long enough for a session.
         node.agreement
             .directory
             .proved(id(user).user, &host, local_ms);
@@ -551,7 +552,7 @@ impl World {
         }
         self.connections.retain(|one| !own(one));
         for (user, known) in &mut self.known {
-            // Of a user who has not come the state of a role says nothing.
+            // The saved state of a role contains no users who have not connected.
             let entry = node.agreement.directory.user(id(*user));
             let is_kept = entry.is_some_and(|entry| entry.version.used);
             if !has_state || !is_kept {
@@ -566,7 +567,7 @@ impl World {
     }
 
     fn start_later(&mut self, at: usize, before: Option<Agreement>) -> Result<(), String> {
-        // The rest of the history goes on meanwhile, for up to some seconds.
+        // The history continues meanwhile, for up to some seconds.
         let ms = self.random.below(3_000);
         let until = self.now_ms + ms;
         while self.now_ms < until {
@@ -587,7 +588,7 @@ impl World {
         match self.random.below(1_000) {
             0..200 => self.logs_on(at, user, false)?,
             200..300 => {
-                // At once.
+                // Both logons at the same time.
                 self.logs_on(0, user, false)?;
                 self.logs_on(1, user, false)?;
             }
@@ -627,7 +628,7 @@ impl World {
     fn health(&mut self, host: &str, is_down: bool) {
         for at in 0..2 {
             if self.random.once_in(4) {
-                // One node sees it, the other one not.
+                // Only one node notices the failure.
                 continue;
             }
             let since_ms = self.now_ms;
@@ -662,7 +663,8 @@ impl World {
         }
     }
 
-    /// One node has a host more or less; the other one follows by another step.
+    /// Adds a host to one node's configuration, or removes it; the other node follows in another
+    /// step.
     fn reload(&mut self, at: usize) {
         let other = self.farms[1 - at].clone();
         let farm = &mut self.farms[at];
@@ -683,7 +685,7 @@ impl World {
             node.agreement.directory.configure(&farm);
             node.agreement.reopen();
         }
-        // Also a node that has the host from the other one's configuration checks it.
+        // A node also checks a host that only the other node's configuration has.
         for (down, node) in self.checks.down.iter_mut().zip(&mut self.nodes) {
             if down.remove("ts9").is_some() {
                 self.checks.up_ms.insert("ts9".to_owned(), self.now_ms);
@@ -692,12 +694,12 @@ impl World {
                 node.agreement.directory.checked("ts9", Health::Up);
             }
         }
-        // Its users are free on a node that knows nobody with this host.
+        // A node without an entry for a user of this host may assign another one.
         let of_it = self.known.values_mut().filter(|known| known.host == "ts9");
         of_it.for_each(|known| known.is_split = true);
     }
 
-    /// Heals everything and compares both directories.
+    /// Repairs all connections and compares both directories.
     fn compare(&mut self) -> Result<(), String> {
         self.is_cut = false;
         while self.farms[0].hosts != self.farms[1].hosts {
@@ -739,7 +741,7 @@ impl World {
                 return Err(format!("{id:?} differs: {one:?} and {two:?}"));
             }
         }
-        // One for a host that no configuration has is forgotten sooner here or there.
+        // An order for a host in no configuration may be forgotten at different times.
         for host in self.farms[0].hosts.keys() {
             let order = |node: &Node| node.agreement.directory.orders().get(host).copied();
             if order(first) != order(second) {

@@ -1,4 +1,4 @@
-//! Single exchanges of two nodes.
+//! Tests of single exchanges between two nodes.
 
 use super::*;
 use crate::collection::CollectionId;
@@ -10,7 +10,7 @@ use lab::Random;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 
-/// Two nodes with the same farm, and a connection between them.
+/// Two connected nodes with the same farm.
 fn pair() -> [Agreement; 2] {
     let mut pair = [0, 1].map(|at: u64| {
         let mut agreement = Agreement::shared(Origin(at + 1), 0);
@@ -31,7 +31,7 @@ fn link(pair: &mut [Agreement; 2], now_ms: u64) {
     }
 }
 
-/// Carries messages to and fro until there are none.
+/// Delivers messages in both directions until there are none.
 fn exchange(pair: &mut [Agreement; 2], now_ms: u64) {
     loop {
         let mut has_moved = false;
@@ -73,7 +73,7 @@ fn resolved(agreement: &mut Agreement) -> Vec<(String, Why)> {
 #[test]
 fn two_logons_of_one_user_at_once_come_to_one_host() {
     let mut pair = pair();
-    // So that both would choose another host by themselves.
+    // Drained so that each node would choose another host by itself.
     pair[1].directory.drain("ts1", true, 0);
     for one in &mut pair {
         assert!(matches!(one.request(logon("anna"), 5), Outcome::Waits(_)));
@@ -93,7 +93,7 @@ fn a_user_who_is_known_gets_the_host_without_a_question() {
     exchange(&mut pair, 1);
     assert_eq!(resolved(&mut pair[0])[0].0, "ts1");
     assert_eq!(host(pair[1].request(logon("anna"), 2)), "ts1");
-    // And the count is that of both.
+    // The load is that of both nodes.
     pair[1].request(logon("bert"), 2);
     exchange(&mut pair, 2);
     assert_eq!(resolved(&mut pair[1])[0].0, "ts2");
@@ -119,7 +119,7 @@ fn two_logons_at_once_for_two_collections_come_to_one_host() {
         pair[1 - first].request(logon("anna"), 1);
         exchange(&mut pair, 1);
         let hosts = [0, 1].map(|at| resolved(&mut pair[at])[0].0.clone());
-        // The claim of the one or that of the other comes first: the app is nowhere else.
+        // Whichever claim comes first, the app is only on ts2.
         assert_eq!(hosts[first], "ts2");
         let known = pair[0].directory.of_user(logon("anna").id.user);
         let known: BTreeSet<&str> = known.map(|(_, entry)| entry.host.as_str()).collect();
@@ -215,11 +215,11 @@ fn a_host_that_one_node_does_not_have_yet_keeps_its_users() {
     exchange(&mut pair, 1);
     assert_eq!(resolved(&mut pair[0])[0].0, "ts3");
     assert_eq!(host(pair[1].request(logon("anna"), 2)), "ts3");
-    // It takes nobody new here.
+    // The host accepts no new users here.
     pair[1].request(logon("bert"), 2);
     exchange(&mut pair, 2);
     assert_ne!(resolved(&mut pair[1])[0].0, "ts3");
-    // Removed there, it is gone on both.
+    // After the removal there, both nodes forget the host.
     pair[0].directory.configure(&farm(Balance::Load, &[1, 1]));
     pair[0].reopen();
     exchange(&mut pair, 3);
@@ -322,7 +322,7 @@ fn what_has_no_bounds_is_refused() {
     assert_eq!(pair[0].directory.users().count(), 0);
 }
 
-/// While a reload goes from node to node.
+/// During a reload of one node after the other.
 #[test]
 fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     let mut pair = pair();
@@ -339,7 +339,7 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     exchange(&mut pair, 3);
     let [ours, theirs] = pair.each_ref().map(|one| one.directory.orders());
     assert_eq!((ours.len(), ours), (1, theirs));
-    // And what was ordered of one that is away is forgotten with it.
+    // The order for a removed host is forgotten with the host.
     for one in &mut pair {
         one.directory.configure(&farm(Balance::Load, &[1, 1]));
         one.reopen();
@@ -351,7 +351,7 @@ fn an_order_for_a_host_reaches_a_node_that_has_the_host_later() {
     }
 }
 
-/// The node that knows the session hears only afterwards that no configuration has its host.
+/// The node that knows the session learns only afterwards that no configuration has its host.
 #[test]
 fn a_session_at_a_host_that_only_a_node_of_before_had_is_known_to_its_successor() {
     let mut pair = pair();
@@ -390,7 +390,7 @@ fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
     let mut pair = pair();
     for number in 0..500 {
         for (at, one) in pair.iter_mut().enumerate() {
-            // A third of them at both nodes.
+            // A third of the users log on at both nodes.
             let name = if number % 3 != 0 { at } else { 9 };
             let waits = one.request(logon(&format!("user{number}-{name}")), 1);
             assert!(matches!(waits, Outcome::Waits(_)));
@@ -405,13 +405,13 @@ fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
         assert!(counts[0].abs_diff(counts[1]) <= 41, "{counts:?}");
         assert!(one.directory.hosts().all(|(_, host)| host.claimed == 0));
     }
-    // And nothing is left over where the other node does not answer.
+    // No claim is left when the other node does not answer.
     pair[0].request(logon("zoe"), 2);
     pair[0].broke("beta", "reset", 2);
     assert!(pair[0].directory.hosts().all(|(_, host)| host.claimed == 0));
 }
 
-/// Anna is on the way to ts1, which is down; alpha claims ts2 for her, and beta has taken that over.
+/// Anna was sent to ts1, which is down. Alpha claims ts2 for her, and beta has adopted that.
 fn with_claim() -> [Agreement; 2] {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
@@ -453,7 +453,7 @@ fn an_answer_after_a_claim_that_broke_holds_on_both_nodes() {
     }
     pair[0].broke("beta", "reset", 3);
     assert_eq!(host(pair[0].request(logon("anna"), 4)), "ts1");
-    // Beta has taken over ts2.
+    // Beta has adopted ts2.
     assert_eq!(host(pair[1].request(logon("anna"), 4)), "ts2");
     link(&mut pair, 5);
     exchange(&mut pair, 5);
@@ -553,7 +553,7 @@ fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
     fresh.merge(&record, Origin(1), 3);
     let held = fresh.held(anna).unwrap();
     assert_eq!(held.host, "ts1");
-    // Nobody new goes there, and it is forgotten with its last session.
+    // The host gets no new users, and is forgotten with its last session.
     let other = fresh.decide(&User::named("bert").unwrap(), 4).unwrap();
     assert_eq!(other.host, "ts2");
     fresh.lost(Origin(1), 5);

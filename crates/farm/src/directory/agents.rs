@@ -1,14 +1,16 @@
-//! What agents of hosts say, in the directory: which users have sessions there, and whether a host wants
-//! users. Each node asks all agents itself, so nothing of it is for other nodes but what it makes known:
-//! users with their versions, as if they had logged on. What an agent no longer reports each node finds
-//! out for itself.
+//! Reports of host agents in the directory: which users have sessions there, and whether a host
+//! accepts users. Each node polls all agents itself, so reports are not sent to other nodes. Only
+//! users who become known through a report are, with versions, as after a logon. Each node detects
+//! by itself that an agent no longer reports a session.
 //!
-//! A session ends only if its agent names the user as the farm does: one who was connected while a report did not
-//! have the name has another one there, as with a principal name that is not the name of the account. A logon that
-//! has not become a session, as far as is known, ends all the same, unless the report has a session that may be it.
+//! A session ends only if its agent names the user in the same way as the farm. A user who was
+//! connected while a report did not have the name has another name there, as with a principal name
+//! that differs from the account name. A logon without a confirmed session ends in any case, unless
+//! the report has a session that may belong to it.
 //!
-//! An old report does no harm: it gives a host only to users of whom nothing is known, or who have not come
-//! to another one since before it was asked for; and it takes two reports to end a session.
+//! An old report does no harm. It assigns a host only to users of whom nothing is known, or who
+//! have not connected to another host since the report was requested. Two reports are necessary to
+//! end a session.
 
 #[cfg(test)]
 mod tests;
@@ -21,31 +23,32 @@ use crate::config::Agent;
 use crate::user::UserId;
 use std::collections::BTreeMap;
 
-/// Users of one host that agents may make known.
+/// Limit of users that the agent of one host may add.
 pub const SEEN_MAX: usize = 4_096;
-/// Reports without a session after which it is over.
+/// Consecutive reports without a session after which it has ended.
 const MISSING_MAX: u32 = 2;
-/// How far the time since when a session is in use may be off, milliseconds: agents count seconds.
+/// Tolerance of the start of a session's use, milliseconds: agents count seconds.
 const USED_SLACK_MS: u64 = 2_000;
-/// How long it is remembered that a session is over, milliseconds: another node may still say otherwise.
+/// Time for which the end of a session is remembered, milliseconds: another node may still report
+/// the session.
 const OVER_MS: u64 = 600_000;
 
-/// What the agent of a host said last of the host.
+/// State of a host according to the last report of its agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AgentState {
-    /// How it wants to be used.
+    /// Administrative state that the agent requests.
     pub admin: Option<Admin>,
-    /// It says that the host is down.
+    /// The agent reports the host as down.
     pub is_down: bool,
-    /// Percent of the weight of the line; None: it says nothing.
+    /// Percentage of the configured weight; None if the agent reports none.
     pub percent: Option<u32>,
-    /// More sessions than these it does not want.
+    /// Limit of sessions that the agent requests.
     pub maxconn: Option<u64>,
-    /// Its sessions; None: it says nothing of them.
+    /// Number of sessions; None if the agent reports none.
     pub sessions: Option<u64>,
-    /// Its sessions that are of no user whom the directory has there.
+    /// Number of sessions whose users are not assigned to this host in the directory.
     pub beyond: u64,
-    /// Its sessions in use that are of no user with a connection that nodes carry.
+    /// Number of active sessions whose users have no connection through any node.
     pub active_beyond: u64,
 }
 
@@ -58,48 +61,50 @@ impl AgentState {
         self.sessions = report.sessions.as_ref().map(|sessions| sessions.count);
     }
 
-    /// It drains its host, or has it maintained.
+    /// Returns whether the agent requests drain or maintenance.
     pub fn is_drained(&self) -> bool {
         matches!(self.admin, Some(Admin::Drain | Admin::Maintenance))
     }
 
-    /// Whether it lets the host take new users.
+    /// Returns whether the agent lets the host accept new users.
     pub fn takes(&self) -> bool {
         !self.is_drained() && !self.is_down && self.percent != Some(0)
     }
 }
 
-/// How an agent names a user with a session.
+/// How the agent's name of a user compares with the farm's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Naming {
-    /// There was a connection, and no report came while it lasted.
+    /// Not known: there was a connection, and no report came while it lasted.
     Expected,
-    /// Otherwise than the farm: a report without the name came while there was a connection.
+    /// Different: a report without the name came while there was a connection.
     Otherwise,
-    /// By the name that the farm knows.
+    /// The same name as the farm's.
     Same,
 }
 
-/// A user whom an agent has named, or should have.
+/// A user whom an agent has reported, or should have reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Seen {
-    /// Somebody is connected with the session.
+    /// A client is connected to the session.
     pub is_active: bool,
-    /// For how long it has been so when the report came, seconds.
+    /// Time for which `is_active` had been true or false when the report came, seconds.
     pub since_s: Option<u64>,
-    /// When a report named the user last, or the connection was, milliseconds.
+    /// Time of the last report with the user, or of the last connection, milliseconds.
     pub at_ms: u64,
     naming: Naming,
-    /// Since when the agent has named a session that the farm has brought nobody to, milliseconds.
+    /// Time since which the agent reports a session that did not start through the farm,
+    /// milliseconds.
     alone_ms: Option<u64>,
-    /// The last report that names all sessions did, or no such report came since.
+    /// The last complete report contained the session, or no complete report has come since.
     is_named: bool,
-    /// Reports in a row that did not.
+    /// Number of consecutive complete reports without the session.
     missing: u32,
 }
 
 impl Seen {
-    /// Since when somebody is connected with the session, at the latest; 0: nobody is. Milliseconds.
+    /// Returns the latest time at which a client can have connected to the session, milliseconds; 0
+    /// if it is not active.
     fn in_use_ms(&self) -> u64 {
         let since_ms = self
             .since_s
@@ -112,29 +117,29 @@ impl Seen {
     }
 }
 
-/// The users whom the agent of a host has named.
+/// Users that the agent of a host has reported.
 pub(super) type AllSeen = BTreeMap<UserId, Seen>;
 
-/// What a report changed.
+/// Changes caused by a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
-    /// Whose sessions are known now.
+    /// Users whose sessions became known.
     pub known: Vec<UserId>,
-    /// Whose sessions are over.
+    /// Users whose sessions have ended.
     pub over: Vec<UserId>,
 }
 
-/// When a report was asked for, and when it came, milliseconds.
+/// Times of a report, milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// The former.
+    /// Time at which the report was requested, milliseconds.
     pub asked_ms: u64,
-    /// The latter.
+    /// Time at which the report arrived, milliseconds.
     pub now_ms: u64,
 }
 
 impl Directory {
-    /// Takes in a report of a host's agent. Users of whom other nodes are being asked are left out.
+    /// Applies a report of a host's agent. Users of pending claims are left out.
     pub fn reported(
         &mut self,
         host: &str,
@@ -170,15 +175,15 @@ impl Directory {
         news
     }
 
-    /// An agent names the user of a session. Returns whether the directory did not know it.
+    /// Handles a session in a report. Returns whether the session was new to the directory.
     fn names(&mut self, host: &str, session: &Session, times: Times) -> bool {
         let user = session.user.id;
         if self.at(user, host).is_some() {
             self.confirms(host, session, times.now_ms);
             return false;
         }
-        // On the way to another host, or there for a moment, since before the agent looked: the session is
-        // here.
+        // The directory has the user on the way to another host, or briefly connected there, since
+        // before the agent was polled. The session is here, so the entry moves.
         let comes = |(id, entry): &(Assignee, &Entry)| {
             let is_short = entry.presence == Presence::Left && !entry.is_proved;
             let is_before = entry.since_ms <= times.asked_ms;
@@ -199,7 +204,7 @@ impl Directory {
         adopted.fold(false, |all, one| all | one)
     }
 
-    /// Makes the session that an agent names that of its user in a collection.
+    /// Assigns a reported session to its user in a collection.
     fn learns(&mut self, id: Assignee, host: &str, session: &Session, now_ms: u64) -> bool {
         let over = self.users.get(&id).map(|entry| entry.version);
         let record = Record {
@@ -217,7 +222,7 @@ impl Directory {
         self.adopt(&record, None, now_ms).is_ok()
     }
 
-    /// An agent names a user whom the directory has at this host.
+    /// Handles a reported user whom the directory has at this host.
     fn confirms(&mut self, host: &str, session: &Session, now_ms: u64) {
         let at_host = self.of_user(session.user.id);
         let at_host = at_host.filter(|(_, entry)| entry.host == host);
@@ -253,10 +258,12 @@ impl Directory {
         }
     }
 
-    /// A report names all sessions of a host: counts those that it misses, and ends what is over.
+    /// Handles a complete report: counts the sessions that are missing in it, and ends those that
+    /// are over.
     fn misses(&mut self, host: &str, seen: &mut AllSeen, times: Times, news: &mut News) {
         let now_ms = times.now_ms;
-        // Of the sessions that the farm has brought nobody to: when they were new, or came into use.
+        // Sessions that did not start through the farm: the times at which they appeared and became
+        // active.
         let alone: Vec<(u64, u64)> = { seen.values().filter(|one| one.at_ms == now_ms) }
             .filter_map(|one| Some((one.alone_ms?, one.in_use_ms())))
             .collect();
@@ -269,11 +276,11 @@ impl Directory {
                 _ => one.missing.saturating_add(1),
             };
             let is_asked_since = times.asked_ms > one.at_ms;
-            // One of them may be the session of this user, by another name.
+            // One of them may be the session of this user under another name.
             let is_new = { alone.iter() }.any(|(since_ms, _)| *since_ms >= one.at_ms);
             let is_used = { alone.iter() }.any(|(_, since_ms)| *since_ms >= one.at_ms);
             let is_otherwise = match one.missing {
-                // A logon that has not become a session has no name.
+                // A logon without a confirmed session has no name yet.
                 0 => is_proved || is_new || is_used,
                 _ => !is_proved && is_new,
             };
@@ -295,7 +302,7 @@ impl Directory {
         });
     }
 
-    /// Counts the sessions that the counts of the users of a host do not have.
+    /// Counts the reported sessions that the directory's counters of the host do not contain.
     fn counts_beyond(&mut self, host: &str, sessions: &Sessions) {
         let (mut here, mut active) = (0, 0);
         for (id, one) in by_user(sessions) {
@@ -315,7 +322,7 @@ impl Directory {
         }
     }
 
-    /// Something happened to a user at a host: reports that do not name the session count from now.
+    /// Resets the count of missing reports after activity of a user at a host.
     pub(super) fn stirs(&mut self, id: UserId, entry: &Entry, now_ms: u64) {
         let Some(seen) = self.agents.get_mut(&entry.host) else {
             return;
@@ -342,19 +349,19 @@ impl Directory {
         }
     }
 
-    /// What the agent of a host said last of a user, if its last report had the session.
+    /// Returns the agent's last report of a user, if it contained the session.
     pub fn seen(&self, id: UserId, host: &str) -> Option<&Seen> {
         let seen = self.agents.get(host)?.get(&id)?;
         seen.is_named.then_some(seen)
     }
 
-    /// Whether the agent of a host reports sessions.
+    /// Returns whether the agent of a host reports sessions.
     pub fn reports_sessions(&self, host: &str) -> bool {
         let state = self.hosts.get(host);
         state.is_some_and(|state| state.agent.sessions.is_some())
     }
 
-    /// These hosts have agents; what others said is forgotten.
+    /// Sets the hosts that have agents. The reports of other hosts are forgotten.
     pub(super) fn set_agents(&mut self, agents: &BTreeMap<String, Agent>) {
         self.agents.retain(|host, _| agents.contains_key(host));
         for host in agents.keys() {
@@ -368,7 +375,7 @@ impl Directory {
     }
 }
 
-/// One session of each user, one in use before others.
+/// Returns one session of each user; an active one takes precedence.
 fn by_user(sessions: &Sessions) -> BTreeMap<UserId, &Session> {
     let mut all: BTreeMap<UserId, &Session> = BTreeMap::new();
     for session in &sessions.named {
@@ -380,8 +387,8 @@ fn by_user(sessions: &Sessions) -> BTreeMap<UserId, &Session> {
     all
 }
 
-/// Notes a user whom an agent names; `is_known`: the directory has the user there. False: the agent has named
-/// too many.
+/// Remembers a user in a report. `is_known` is true if the directory has the user at this host.
+/// Returns false if the agent has reported too many users.
 fn remembers(
     seen: &mut AllSeen,
     (id, session): (UserId, &Session),
@@ -412,7 +419,7 @@ fn remembers(
 }
 
 impl HostState {
-    /// Whether it has as many sessions as its agent wants at most.
+    /// Returns whether the host has reached the session limit of its agent.
     pub fn is_full(&self) -> bool {
         let Counts {
             pending,
@@ -424,7 +431,8 @@ impl HostState {
         self.agent.maxconn.is_some_and(|most| count >= most)
     }
 
-    /// Its share of users, in hundredths of the weight of its line, as its agent changes it.
+    /// Returns the effective weight in hundredths of the configured weight, scaled by the agent's
+    /// percentage.
     pub(super) fn share(&self) -> u32 {
         self.weight
             .saturating_mul(self.agent.percent.unwrap_or(100))

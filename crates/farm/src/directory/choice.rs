@@ -1,4 +1,4 @@
-//! The choice of a host for somebody without a session.
+//! Choice of a host for a user without a session.
 
 use super::agents::AgentState;
 use super::entry::Presence;
@@ -7,29 +7,29 @@ use crate::token::NameId;
 use std::cmp::Ordering;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// How a host is.
+/// Health of a host according to its checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Health {
-    /// No check has ended yet: it takes users.
+    /// No check has completed yet. The host accepts users.
     #[default]
     Unknown,
-    /// It answers.
+    /// The host responds.
     Up,
-    /// It does not accept, or accepts and never answers.
+    /// The host does not accept connections, or accepts them and never responds.
     Down {
-        /// Since when, milliseconds.
+        /// Time since which the host is down, milliseconds.
         since_ms: u64,
     },
 }
 
-/// The users of a host.
+/// Number of users of a host, by presence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// On the way to it.
+    /// Users who were sent to the host and have not connected.
     pub pending: u64,
-    /// With a connection.
+    /// Users with a connection.
     pub connected: u64,
-    /// Without one.
+    /// Users without a connection.
     pub left: u64,
 }
 
@@ -52,30 +52,30 @@ impl Counts {
     }
 }
 
-/// A host while the farm runs.
+/// State of a host while the farm runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostState {
-    /// The digest of its name.
+    /// Digest of the host's name.
     pub id: NameId,
-    /// Where it accepts RDP.
+    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
-    /// Its share of users.
+    /// Weight from the configuration.
     pub weight: u32,
-    /// The file drains it.
+    /// The configuration drains the host.
     pub is_drained: bool,
-    /// An operator drains it.
+    /// An operator drains the host.
     pub is_ordered: bool,
-    /// Only the configurations of other nodes have it.
+    /// Only the configurations of other nodes have the host.
     pub is_far: bool,
-    /// No configuration has it any more; its sessions stay until they end.
+    /// No configuration has the host any more; its sessions stay until they end.
     pub is_removed: bool,
-    /// How it is.
+    /// Health according to the checks.
     pub health: Health,
-    /// Its users.
+    /// Number of users, by presence.
     pub counts: Counts,
-    /// Users for whom this node has proposed it, and has no answer of the other nodes yet.
+    /// Number of pending claims of this node for the host.
     pub claimed: u64,
-    /// What its agent said last.
+    /// State according to the host's agent.
     pub agent: AgentState,
 }
 
@@ -96,22 +96,22 @@ impl HostState {
         }
     }
 
-    /// Whether it is down.
+    /// Returns whether the host is down.
     pub fn is_down(&self) -> bool {
         matches!(self.health, Health::Down { .. })
     }
 
-    /// Whether it takes new users.
+    /// Returns whether the host accepts new users.
     pub fn takes(&self) -> bool {
         let is_held = self.is_drained || self.is_ordered || self.is_far || self.is_removed;
         !self.is_down() && !is_held && self.agent.takes() && !self.is_full()
     }
 }
 
-/// The room of a host: the greater, the better.
+/// Free capacity of a host: the greater, the better.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// What counts on it.
+    /// Load of the host.
     pub(super) count: u64,
     weight: u32,
 }
@@ -133,13 +133,14 @@ impl Room {
         }
     }
 
-    /// Compares the shares that both would have with one more: (count + 1) / weight.
+    /// Compares the load per weight that each host would have with one more user: (count + 1) /
+    /// weight.
     pub(super) fn cmp(&self, other: &Room) -> Ordering {
         let share = |one: &Room, other: &Room| {
             u128::from(one.count.saturating_add(1)) * u128::from(other.weight.max(1))
         };
         let by_share = share(other, self).cmp(&share(self, other));
-        // Of two equal shares the greater host has more left.
+        // Of two equal ratios, the host with the greater weight has more free capacity.
         by_share.then(self.weight.cmp(&other.weight))
     }
 }

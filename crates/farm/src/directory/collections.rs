@@ -1,6 +1,7 @@
-//! Collections in the directory: a user has at most one host in each, and a session at a host serves every
-//! collection that has the host. So a decision looks at the sessions of the user in other collections
-//! first. Those of one user are decided one after the other ([`crate::agreement`]).
+//! Collections in the directory. A user has at most one host in each, and a session at a host
+//! serves every collection that contains the host. So a decision considers the user's sessions in
+//! other collections first. The decisions for one user are made one after the other
+//! ([`crate::agreement`]).
 
 use super::entry::{Entry, Presence};
 use super::{Decision, Directory, HostState, NoHost};
@@ -9,7 +10,8 @@ use crate::user::UserId;
 use std::cmp::Reverse;
 
 impl Directory {
-    /// Whether a collection has a host. One that the configuration does not have is known by its users only.
+    /// Returns whether a collection contains a host. For a collection that is not in the
+    /// configuration, only the hosts of its users are known.
     pub fn has(&self, collection: CollectionId, host: &str) -> bool {
         #[cfg(test)]
         if self.defect == Some(super::simulation::Defect::AnyHostServes) {
@@ -19,12 +21,13 @@ impl Directory {
         collection == CollectionId::ALL || hosts.is_some_and(|hosts| hosts.contains(host))
     }
 
-    /// Whether the configuration has a collection.
+    /// Returns whether the configuration has a collection.
     pub(super) fn is_configured(&self, collection: CollectionId) -> bool {
         collection == CollectionId::ALL || self.settings.collections.contains_key(&collection)
     }
 
-    /// The collection for a session of which only the host is known: the smallest one with this host.
+    /// Returns the collection for a session of which only the host is known: the smallest one with
+    /// this host.
     pub(super) fn home(&self, host: &str) -> CollectionId {
         let sets = self.settings.collections.iter();
         let having = sets.filter(|(_, hosts)| hosts.contains(host));
@@ -32,20 +35,22 @@ impl Directory {
         smallest.map_or(CollectionId::ALL, |(id, _)| *id)
     }
 
-    /// What is known of a user, in all collections.
+    /// Returns the entries of a user, in all collections.
     pub fn of_user(&self, user: UserId) -> impl Iterator<Item = (Assignee, &Entry)> {
         let range = self.users.range(Assignee::first(user)..);
         let own = range.take_while(move |(id, _)| id.user == user);
         own.map(|(id, entry)| (*id, entry))
     }
 
-    /// The name of a user, as far as it is known in one of the collections; else it is empty.
+    /// Returns the display name of a user if one of the collections knows it, or else an empty
+    /// string.
     pub fn name_of(&self, user: UserId) -> &str {
         let mut names = self.of_user(user).map(|(_, entry)| entry.name.as_str());
         names.find(|name| !name.is_empty()).unwrap_or_default()
     }
 
-    /// The sessions of all users: where several collections have one, that which says most.
+    /// Returns the sessions of all users. Of several collections that share a session, the one with
+    /// the most certain state counts.
     pub fn sessions(&self) -> impl Iterator<Item = (UserId, &Entry)> {
         let shown = |(id, entry): &(Assignee, &Entry)| {
             let one = self.at(id.user, &entry.host);
@@ -55,16 +60,16 @@ impl Directory {
         all.map(|(id, entry)| (id.user, entry))
     }
 
-    /// What is known of a user at a host: where several collections have the session there, the one that
-    /// says most.
+    /// Returns the entry of a user at a host. Of several collections that share the session, the
+    /// one with the most certain state counts.
     pub fn at(&self, user: UserId, host: &str) -> Option<&Entry> {
         let own = self.of_user(user).map(|(_, entry)| entry);
         own.filter(|entry| entry.host == host)
             .max_by_key(|entry| rank(entry.presence))
     }
 
-    /// The session of a user in another collection which serves this one, too: one with a connection
-    /// first, then the oldest one.
+    /// Returns the session of a user in another collection that also serves this one. A session
+    /// with a connection comes first, then the oldest one.
     pub(crate) fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
         #[cfg(test)]
         if self.defect == Some(super::simulation::Defect::LooksAtOneCollection) {
@@ -85,12 +90,13 @@ impl Directory {
         })
     }
 
-    /// Whether a session is known that serves this user in this collection.
+    /// Returns whether a known session serves this user in this collection.
     pub fn is_served(&self, id: Assignee, now_ms: u64) -> bool {
         self.users.contains_key(&id) || self.elsewhere(id, now_ms).is_some()
     }
 
-    /// The host of a user's session to which a logon in a collection leads; None: there is none.
+    /// Returns the host of the session to which a logon in a collection leads, or None without a
+    /// session.
     pub fn leads(&self, id: Assignee, now_ms: u64) -> Option<&str> {
         let own = self.users.get(&id);
         let own = own.filter(|entry| !self.leaves(id, entry, now_ms));
@@ -98,22 +104,22 @@ impl Directory {
         Some(&entry.host)
     }
 
-    /// The hosts of a collection that take new users.
+    /// Returns the number of hosts of a collection that accept new users.
     pub fn taking(&self, collection: CollectionId) -> usize {
         let takes =
             |(host, state): &(&str, &HostState)| state.takes() && self.has(collection, host);
         self.hosts().filter(takes).count()
     }
 
-    /// Whether a user can start something in a collection.
+    /// Returns whether a user can start something in a collection.
     pub fn is_open(&self, id: Assignee, now_ms: u64) -> bool {
         self.leads(id, now_ms).is_some() || self.taking(id.collection) > 0
     }
 
-    /// Which host a logon would get. Only times change.
+    /// Returns the host that a logon would get. Only times change.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns why no host is available.
     pub fn would_get(&mut self, id: Assignee, now_ms: u64) -> Result<Decision, NoHost> {
         if let Some(decision) = self.known(id, "", now_ms) {
             return Ok(decision);
@@ -123,7 +129,7 @@ impl Directory {
             .ok_or(NoHost::Removed)
     }
 
-    /// Changes all that is known of a user at a host.
+    /// Changes all entries of a user at a host.
     pub(super) fn change_at(
         &mut self,
         user: UserId,
@@ -141,7 +147,8 @@ impl Directory {
         }
     }
 
-    /// Counts a user at a host once, or no more.
+    /// Adds a user to the counters of a host, or removes the user. A user counts once for all
+    /// collections.
     pub(super) fn count(&mut self, user: UserId, host: &str, is_counted: bool) {
         let Some(presence) = self.at(user, host).map(|entry| entry.presence) else {
             return;
@@ -155,7 +162,7 @@ impl Directory {
     }
 }
 
-/// How much a presence says of a session.
+/// Ranks a presence by how certain a session is.
 fn rank(presence: Presence) -> u8 {
     match presence {
         Presence::Pending => 0,

@@ -1,68 +1,69 @@
-//! What the directory knows of one user.
+//! Directory entry of one user.
 
 use crate::collection::{Assignee, CollectionId};
 use crate::user::UserId;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// One directory while it runs. A role that restarts has another one.
+/// Identifier of a directory during one run. A role that restarts gets a new one.
 #[derive(
     Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash,
 )]
 pub struct Origin(pub u64);
 
-/// The version of a decision. Of two decisions for one user the greater one holds, on all nodes.
+/// Version of a decision. Of two decisions for one user, the greater version wins on all nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Version {
-    /// How many decisions for this user its author knew before it and gave up.
+    /// Number of earlier decisions for this user that its author knew and replaced.
     pub generation: u64,
-    /// The user has been at the host: a session may be there.
+    /// The user has connected to the host, so a session may be there.
     pub used: bool,
-    /// The author's logical clock.
+    /// Logical clock of the author.
     pub clock: u64,
-    /// The author.
+    /// Directory that made the decision.
     pub origin: Origin,
 }
 
-/// Where a user is.
+/// Connection state of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Presence {
-    /// On the way to the host.
+    /// Sent to the host, and not connected yet.
     Pending,
-    /// There, with so many connections.
+    /// Connected, with the number of connections.
     Connected(u32),
-    /// Without a connection; the session stays.
+    /// Disconnected; the session stays at the host.
     Left,
 }
 
 /// A user with a session, or on the way to one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The name for display; empty: only a token of the user was seen.
+    /// Display name; empty if only a token of the user was seen.
     pub name: String,
-    /// The host.
+    /// Name of the user's host.
     pub host: String,
-    /// Which decision this is.
+    /// Version of the decision for this host.
     pub version: Version,
-    /// Where the user is.
+    /// Connection state of the user.
     pub presence: Presence,
-    /// When the host was decided, milliseconds.
+    /// Time of the decision, milliseconds.
     pub since_ms: u64,
-    /// When the user is forgotten, milliseconds; None: not while there is a connection.
+    /// Time at which the entry expires, milliseconds; None while there is a connection.
     pub until_ms: Option<u64>,
-    /// Connections to the host that other directories carry.
+    /// Connections to the host through other nodes, by the origin of their directory.
     pub far: Vec<(Origin, u32)>,
-    /// A connection has lasted as only one with a session does. Anybody can give a name.
+    /// A connection lasted as long as only one with a session does. A logon alone proves nothing:
+    /// anybody can send a name.
     pub is_proved: bool,
 }
 
 impl Entry {
-    /// Whether a decision takes the place of this one.
+    /// Returns whether another decision replaces this one.
     pub(super) fn yields_to(&self, version: Version, host: &str) -> bool {
         (self.version, self.host.as_str()) < (version, host)
     }
 
-    /// Notes how many connections another directory carries.
+    /// Sets the number of connections through another node.
     pub(super) fn set_far(&mut self, origin: Origin, connections: u32) {
         self.far.retain(|(one, _)| *one != origin);
         if connections > 0 {
@@ -71,36 +72,38 @@ impl Entry {
     }
 }
 
-/// A decision as other directories get it: times are relative, since their clocks differ.
+/// A decision in a message to other directories. Times are relative, since the clocks of the nodes
+/// differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// Whose it is.
+    /// User of the decision.
     pub user: UserId,
-    /// In which collection.
+    /// Collection of the decision.
     #[serde(default)]
     pub collection: CollectionId,
-    /// The name for display.
+    /// Display name of the user.
     pub name: String,
-    /// The host.
+    /// Name of the user's host.
     pub host: String,
-    /// Where a host is that the configuration of the sender does not have: the receiver may not know it either.
+    /// Address of a host that the sender's configuration does not have: the receiver may not know
+    /// it either.
     #[serde(default)]
     pub removed: Option<SocketAddr>,
-    /// Which decision this is.
+    /// Version of the decision.
     pub version: Version,
-    /// For how long the user has had the host, milliseconds.
+    /// Age of the decision, milliseconds.
     pub age_ms: u64,
-    /// After how long without a connection the user is forgotten, milliseconds.
+    /// Time without a connection after which the entry expires, milliseconds.
     pub left_ms: u64,
-    /// Connections to the host that the sender carries.
+    /// Connections to the host through the sender.
     pub connections: u32,
-    /// A connection has lasted as only one with a session does.
+    /// A connection lasted as long as only one with a session does.
     #[serde(default)]
     pub is_proved: bool,
 }
 
 impl Record {
-    /// For whom it is.
+    /// Returns the user and collection of the decision.
     pub fn assignee(&self) -> Assignee {
         Assignee::new(self.user, self.collection)
     }

@@ -1,7 +1,7 @@
-//! The hosts of a directory: those of the own configuration, and those that only the configurations of
-//! other nodes have, as while a reload goes from node to node. They take nobody new here, and nobody
-//! loses a session there. A host that no configuration has any more stays in the same way as long as there are
-//! sessions.
+//! Hosts of a directory: those of the local configuration, and those that only other nodes'
+//! configurations have, as during a reload of one node after the other. The latter accept no new
+//! users here, and keep their sessions. A host that no configuration has any more is kept in the
+//! same way as long as it has sessions.
 
 use super::entry::{Entry, Origin, Presence};
 use super::{Counts, Directory, HostState, Settings};
@@ -11,36 +11,36 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// Hosts that no configuration has, but sessions have.
+/// Limit of hosts that have sessions and are in no configuration.
 const REMOVED_MAX: usize = 64;
 
-/// A host of the configuration of another node.
+/// A host of another node's configuration.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct FarHost {
-    /// Its name.
+    /// Name of the host.
     pub name: String,
-    /// Where it accepts RDP.
+    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
 }
 
-/// What an operator ordered last of a host. Of two orders the greater one holds, on all nodes: the later one, also of
-/// two nodes that did not see each other.
+/// Latest operator order for a host. Of two orders, the greater one wins on all nodes: the later
+/// one, even if the two nodes were not connected.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Order {
-    /// When it was given, by the clock of that node, and after the order before it that the node knew,
-    /// milliseconds since 1970.
+    /// Time of the order, milliseconds since 1970, by the clock of its node. It is above that of
+    /// the previous order that the node knew.
     #[serde(default)]
     pub at_ms: u64,
-    /// The logical clock of the directory that took it.
+    /// Logical clock of the directory that accepted the order.
     pub clock: u64,
-    /// That directory.
+    /// Directory that accepted the order.
     pub origin: Origin,
-    /// The host gets nobody new.
+    /// The host gets no new users.
     pub is_drained: bool,
 }
 
 impl Directory {
-    /// Takes a farm's hosts and settings; what is known of those that stay is kept.
+    /// Applies the hosts and settings of a farm. Known state of remaining hosts is kept.
     pub fn configure(&mut self, farm: &Farm) {
         self.settings = Settings::of(farm);
         let mut states = BTreeMap::new();
@@ -56,7 +56,7 @@ impl Directory {
         self.set_agents(&farm.agents.hosts);
     }
 
-    /// Takes the hosts of another node's configuration; none: the node is gone.
+    /// Sets the hosts of another node's configuration; an empty list means that the node is gone.
     pub fn set_far(&mut self, node: &str, hosts: Vec<FarHost>) {
         match hosts.is_empty() {
             true => self.far.remove(node),
@@ -67,7 +67,7 @@ impl Directory {
         self.replace(own.collect());
     }
 
-    /// Whether hosts of a node's configuration are known.
+    /// Returns whether hosts of a node's configuration are known.
     pub fn has_far(&self, node: &str) -> bool {
         self.far.contains_key(node)
     }
@@ -77,7 +77,7 @@ impl Directory {
         before.unwrap_or_else(|| HostState::new(name))
     }
 
-    /// Replaces the hosts of the own configuration, and adds those that only others have.
+    /// Replaces the hosts of the local configuration, and adds those that only other nodes have.
     fn replace(&mut self, mut hosts: BTreeMap<String, HostState>) {
         for far in self.far.values().flatten() {
             if hosts.contains_key(&far.name) {
@@ -88,7 +88,7 @@ impl Directory {
             (state.is_far, state.is_removed) = (true, false);
             hosts.insert(far.name.clone(), state);
         }
-        // Somebody who has never been there has nothing to lose.
+        // A user who has never connected has no session to lose.
         let is_gone =
             |entry: &Entry| entry.presence == Presence::Pending && !hosts.contains_key(&entry.host);
         let gone = self.users.iter().filter(|(_, entry)| is_gone(entry));
@@ -109,7 +109,7 @@ impl Directory {
         self.follow_orders();
     }
 
-    /// Forgets hosts that no configuration has, and no session.
+    /// Forgets hosts that are in no configuration and have no session.
     pub(super) fn tidy_removed(&mut self) {
         let is_over = |state: &HostState| state.is_removed && state.counts == Counts::default();
         if self.hosts.values().any(is_over) {
@@ -118,7 +118,8 @@ impl Directory {
         }
     }
 
-    /// Knows a host that no configuration has, for a session that another node or the role before knew.
+    /// Adds a host that no configuration has, for a session that another node or the previous role
+    /// knew.
     pub fn know_removed(&mut self, name: &str, address: SocketAddr) {
         let removed = self.hosts.values().filter(|state| state.is_removed);
         if self.hosts.contains_key(name) || removed.count() >= REMOVED_MAX {
@@ -129,7 +130,7 @@ impl Directory {
         self.hosts.insert(name.to_owned(), state);
     }
 
-    /// The hosts of the own configuration.
+    /// Returns the hosts of the local configuration.
     fn of_configuration(&self) -> impl Iterator<Item = (&String, &HostState)> {
         let own = |(_, state): &(&String, &HostState)| !state.is_far && !state.is_removed;
         self.hosts.iter().filter(own)
@@ -148,7 +149,7 @@ impl Directory {
         }
     }
 
-    /// The hosts of the own configuration, for other nodes.
+    /// Returns the hosts of the local configuration, for other nodes.
     pub fn own_hosts(&self) -> Vec<FarHost> {
         let host = |(name, state): (&String, &HostState)| FarHost {
             name: name.clone(),
@@ -157,14 +158,15 @@ impl Directory {
         self.of_configuration().map(host).collect()
     }
 
-    /// The hosts by name, with what is known of them.
+    /// Returns the hosts by name, with their state.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostState)> {
         self.hosts
             .iter()
             .map(|(name, state)| (name.as_str(), state))
     }
 
-    /// An operator drains a host, or ends that; `unix_ms`: the time of this node. False: there is no such host.
+    /// Drains a host on an operator's order, or ends that. `unix_ms` is the time of this node.
+    /// Returns false if the host does not exist.
     pub fn drain(&mut self, host: &str, is_drained: bool, unix_ms: u64) -> bool {
         if !self.hosts.contains_key(host) {
             return false;
@@ -184,12 +186,13 @@ impl Directory {
         true
     }
 
-    /// What operators ordered last of each host.
+    /// Returns the latest order for each host.
     pub fn orders(&self) -> &BTreeMap<String, Order> {
         &self.orders
     }
 
-    /// Takes over what operators ordered elsewhere, or before. Returns whether something was newer.
+    /// Merges orders of another node or of the previous role. Returns whether one of them was
+    /// newer.
     pub fn take_orders(&mut self, orders: &BTreeMap<String, Order>) -> bool {
         let mut has_newer = false;
         for (host, order) in orders {

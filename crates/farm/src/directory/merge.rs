@@ -1,5 +1,5 @@
-//! Decisions of other nodes in this directory, and those of this one for others. To merge is
-//! commutative, associative and idempotent: of two decisions for a user the greater version holds.
+//! Merge of other nodes' decisions into this directory, and records for other nodes. The merge is
+//! commutative, associative and idempotent: of two decisions for a user, the greater version wins.
 
 use super::entry::{Entry, Origin, Presence, Record, Version};
 use super::{Decision, Directory, HostState, NoHost, Why, why};
@@ -8,16 +8,17 @@ use crate::collection::Assignee;
 /// A decision that other nodes have not confirmed yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proposal {
-    /// The decision.
+    /// The proposed decision.
     pub record: Record,
-    /// Why this host.
+    /// Reason for the choice of this host.
     pub why: Why,
-    /// The decision that it gives up.
+    /// Version of the decision that the proposal replaces.
     pub over: Option<Version>,
 }
 
 impl Directory {
-    /// The directory of this origin. One that is shared remembers what others have to get.
+    /// Creates a directory with this origin. A shared one tracks the changes that other nodes have
+    /// to receive.
     pub fn of(me: Origin, is_shared: bool) -> Directory {
         Directory {
             me,
@@ -26,7 +27,7 @@ impl Directory {
         }
     }
 
-    /// Its origin.
+    /// Origin of this directory.
     pub fn origin(&self) -> Origin {
         self.me
     }
@@ -47,12 +48,13 @@ impl Directory {
         }
     }
 
-    /// Takes out of whom others do not know the newest, and the directory from which it came.
+    /// Takes the users whose latest state other nodes lack, each with the directory from which it
+    /// came.
     pub fn take_touched(&mut self) -> Vec<(Assignee, Option<Origin>)> {
         std::mem::take(&mut self.touched)
     }
 
-    /// What other nodes get of a user.
+    /// Returns the record of a user for other nodes.
     pub fn record(&self, id: Assignee, now_ms: u64) -> Option<Record> {
         let entry = self.users.get(&id)?;
         let until_ms = entry.until_ms;
@@ -73,11 +75,11 @@ impl Directory {
         })
     }
 
-    /// Takes in what another directory knows of a user.
+    /// Merges another directory's record of a user.
     pub fn merge(&mut self, record: &Record, from: Origin, now_ms: u64) {
         self.clock = self.clock.max(record.version.clock);
         let Some(entry) = self.users.get(&record.assignee()) else {
-            // Without room the other node still knows it.
+            // An error means that there is no room. The other node still knows the entry.
             let _ = self.adopt(record, Some(from), now_ms);
             return;
         };
@@ -93,7 +95,7 @@ impl Directory {
         }
     }
 
-    /// Notes the connections that another directory carries.
+    /// Updates the number of connections through another node.
     fn follow(&mut self, record: &Record, from: Origin, now_ms: u64) {
         let Some(mut entry) = self.leave(record.assignee()) else {
             return;
@@ -111,10 +113,10 @@ impl Directory {
         self.enter(record.assignee(), entry, now_ms);
     }
 
-    /// Makes a decision the one that holds.
+    /// Makes a decision the valid one.
     ///
     /// # Errors
-    /// Every user that is known has a connection, or no configuration has the host.
+    /// Returns an error if every known user has a connection, or if no configuration has the host.
     pub fn adopt(
         &mut self,
         record: &Record,
@@ -122,19 +124,21 @@ impl Directory {
         now_ms: u64,
     ) -> Result<(), NoHost> {
         self.clock = self.clock.max(record.version.clock);
-        // Who has never been there has nothing to lose, and is forgotten with the host.
+        // A user who has never connected has no session to lose. Such an entry is dropped with its
+        // host.
         if let Some(address) = record.removed.filter(|_| record.version.used) {
             self.know_removed(&record.host, address);
         }
         let is_there = |state: &HostState| record.version.used || !state.is_removed;
         if !self.hosts.get(&record.host).is_some_and(is_there) {
-            // The sender has it in its configuration, and said so before: it was removed here, and soon there.
+            // The sender still has the host in its configuration, and announced it earlier. It was
+            // removed here, and the sender's reload will follow.
             return Err(NoHost::Removed);
         }
         let id = record.assignee();
         let before = self.leave(id);
         self.make_room()?;
-        // Of the session that another collection has there, too.
+        // Keeps the connections of a session that another collection has at the same host.
         let far = { before.as_ref() }.filter(|before| before.host == record.host);
         let far = far.or_else(|| self.at(id.user, &record.host));
         let mut entry = Entry {
@@ -156,14 +160,14 @@ impl Directory {
         let is_carried = self.carried(id.user, &entry.host) > 0;
         entry.version.used |= is_carried;
         self.enter(id, entry, now_ms);
-        // Connections that this node carries are news for the sender, too.
+        // Connections through this node are news for the sender, too.
         self.touch(id, from.filter(|_| !is_carried));
         Ok(())
     }
 
-    /// Judges the proposal of another directory. Returns what holds then, which is the proposal only
-    /// if this directory knows no reason against it. `over` is the decision that it gives up; `leaves`:
-    /// this directory is about to give up its own.
+    /// Judges the proposal of another directory. Returns the decision that is valid then: the
+    /// proposal, unless this directory knows a reason against it. `over` is the decision that the
+    /// proposal replaces. `leaves` is true while this directory is replacing its own decision.
     pub fn judge(
         &mut self,
         record: &Record,
@@ -183,7 +187,7 @@ impl Directory {
         let is_there = { self.of_user(id.user) }
             .any(|(other, entry)| entry.host == record.host && !self.leaves(other, entry, now_ms));
         if !is_there && self.elsewhere(id, now_ms).is_some() {
-            // The other node does not know this session, or sees its host down.
+            // The other node does not know this session, or considers its host down.
             let proposal = self.propose((id, &record.name), None, now_ms).ok()?;
             self.adopt(&proposal.record, None, now_ms).ok()?;
             return self.record(id, now_ms);
@@ -192,13 +196,13 @@ impl Directory {
         self.record(id, now_ms)
     }
 
-    /// The host of a user who is known, whatever this node thinks of it.
+    /// Returns the host of a known user, regardless of the host's state.
     pub fn held(&self, id: Assignee) -> Option<Decision> {
         let entry = self.users.get(&id)?;
         self.decision(&entry.host, why(entry))
     }
 
-    /// Gives a decision a version that is above another one.
+    /// Raises the version of a decision above another one.
     pub fn raise(&mut self, id: Assignee, above: Version, now_ms: u64) {
         let Some(mut entry) = self.leave(id) else {
             return;
@@ -210,7 +214,7 @@ impl Directory {
         self.touch(id, None);
     }
 
-    /// Another directory is gone: its connections have ended.
+    /// Removes the connections of a directory that is gone: they have ended.
     pub fn lost(&mut self, origin: Origin, now_ms: u64) {
         #[cfg(test)]
         if self.defect == Some(super::simulation::Defect::GoneStaysConnected) {

@@ -1,11 +1,12 @@
-//! The directory of a farm: which host a user gets. A user with a session gets the host of that
-//! session, whatever state it is in, until the session is over or counts as lost; everybody else gets
-//! the host with the most room. So two logons of one user never come to two hosts. Where programs run on
-//! some hosts only, all of this holds in each collection of hosts.
+//! Directory of a farm: it decides which host a user gets. A user with a session gets the host of
+//! that session, whatever state the host is in, until the session ends or counts as lost. Every
+//! other user gets the host with the most free capacity. So two logons of one user never lead to
+//! two hosts. Where programs run only on some hosts, all of this applies to each collection of
+//! hosts.
 //!
-//! It is a value: times are arguments, and who calls it has the connections. [`crate::agreement`] makes
-//! one of the directories of several nodes: each decision has a version, and of two for one user the
-//! greater one holds everywhere.
+//! The directory does no I/O: times are arguments, and the caller has the connections.
+//! [`crate::agreement`] unites the directories of several nodes. Each decision has a version, and
+//! of two decisions for one user the greater version wins everywhere.
 
 mod agents;
 mod choice;
@@ -33,30 +34,32 @@ use choice::Room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-/// How long a host is kept for a user who was sent there and has not come, milliseconds.
+/// Time for which a host is reserved for a user who was sent there and has not connected,
+/// milliseconds.
 pub const PENDING_MS: u64 = 60_000;
-/// How long a host is kept for a user whose connections were too short for a session, milliseconds.
+/// Time for which a host is reserved for a user whose connections were too short for a session,
+/// milliseconds.
 const SHORT_MS: u64 = 600_000;
-/// Users that are known at one time.
+/// Limit of known users.
 pub const USERS_MAX: usize = 100_000;
-/// Those of them without a connection who had no session, as far as is known.
+/// Limit of known users without a connection and without a confirmed session.
 const UNPROVED_MAX: usize = 20_000;
 
-/// What of a farm decides.
+/// Settings of a farm that affect decisions.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
-    /// How a host is chosen.
+    /// Algorithm that chooses a host.
     pub balance: Balance,
-    /// How long a session belongs to its host after its last connection, milliseconds.
+    /// Time for which a session belongs to its host after the last connection, milliseconds.
     pub keep_ms: u64,
-    /// How long a host is down until its sessions count as lost, milliseconds.
+    /// Time for which a host is down before its sessions count as lost, milliseconds.
     pub lost_after_ms: u64,
-    /// The hosts of each collection, but that of all hosts.
+    /// Hosts of each collection, except the collection of all hosts.
     pub collections: BTreeMap<CollectionId, BTreeSet<String>>,
 }
 
 impl Settings {
-    /// Those of a farm.
+    /// Extracts the settings from a farm's configuration.
     pub fn of(farm: &Farm) -> Settings {
         Settings {
             balance: farm.balance,
@@ -67,104 +70,104 @@ impl Settings {
     }
 }
 
-/// The host of a user.
+/// Host that a user gets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
-    /// Its name.
+    /// Name of the host.
     pub host: String,
-    /// Where it accepts RDP.
+    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
-    /// Why this one.
+    /// Reason for the choice.
     pub why: Why,
 }
 
-/// Why a user gets a host.
+/// Reason why a user gets a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// The session is there, with a connection.
+    /// The user's session is there, with a connection.
     Connected,
-    /// The session is there, without a connection.
+    /// The user's session is there, without a connection.
     Session,
-    /// The user was there for a moment: whether there is a session is not known.
+    /// The user was connected only briefly: a session may or may not exist.
     Tried,
-    /// Another logon of the user is on the way there.
+    /// Another logon of the user was sent there and has not connected yet.
     Pending,
-    /// The client was sent there, and comes with its token.
+    /// The client was redirected to this host, and reconnects with its token.
     Redirected,
     /// The directory does not know the session; the token was made for this host.
     Token,
-    /// It has the most room of those that take users.
+    /// The host has the most free capacity of those that accept users.
     Room {
-        /// What counts on it, before this user.
+        /// Load of the host before this user.
         count: u64,
-        /// Its weight.
+        /// Weight of the host.
         weight: u32,
-        /// The hosts that take users.
+        /// Number of hosts that accept users.
         of: usize,
-        /// The session before was lost with its host.
+        /// The previous session was lost with its host.
         has_lost: bool,
     },
 }
 
-/// Why a user gets no host.
+/// Reason why a user gets no host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NoHost {
-    /// None takes users.
+    /// No host accepts users.
     #[error("no host takes new users: {down} down, {drained} drained or full")]
     NoneTakes {
-        /// Hosts that are down.
+        /// Number of hosts that are down.
         down: usize,
-        /// Hosts that are drained, or full.
+        /// Number of hosts that are drained or full.
         drained: usize,
     },
-    /// The configuration does not have the collection of the token any more.
+    /// The collection of the token is no longer in the configuration.
     #[error("the token is for hosts of a former configuration: download a new .rdp file")]
     NoCollection,
-    /// Every user that is known has a connection.
+    /// The directory is full: every known user has a connection.
     #[error("the directory is full: {USERS_MAX} users are connected")]
     Full,
     /// A reload has removed the host in the meantime.
     #[error("the host was removed")]
     Removed,
-    /// More logons wait for the other nodes than are kept.
+    /// Too many logons wait for the other nodes.
     #[error("too many logons wait for the other nodes")]
     Busy,
 }
 
-/// The directory.
+/// Assignments of users to the hosts of a farm.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     me: Origin,
-    /// The logical clock: above those of all decisions that are known.
+    /// Logical clock, above those of all known decisions.
     clock: u64,
     settings: Settings,
     hosts: BTreeMap<String, HostState>,
     /// Hosts of the configurations of other nodes, by node.
     far: BTreeMap<String, Vec<FarHost>>,
-    /// What operators ordered last of each host.
+    /// Latest operator order for each host.
     orders: BTreeMap<String, Order>,
     users: BTreeMap<Assignee, Entry>,
-    /// When users without a connection are forgotten.
+    /// Expiry times of users without a connection.
     due: BTreeSet<(u64, Assignee)>,
-    /// Those of them who had no session, as far as is known, by when their hosts were decided.
+    /// Users without a connection and without a confirmed session, by the time of the decision.
     unproved: BTreeSet<(u64, Assignee)>,
-    /// Connections that this node carries, by user and host.
+    /// Connections through this node, by user and host.
     own: BTreeMap<UserId, Vec<(String, u32)>>,
-    /// Users whom agents have named, by host.
+    /// Users that agents have reported, by host.
     agents: BTreeMap<String, AllSeen>,
-    /// Users of whom other nodes do not know the newest yet, and the one from which it came.
+    /// Users whose latest state other nodes do not know yet, with the directory from which it came.
     touched: Vec<(Assignee, Option<Origin>)>,
-    /// Whether there are other nodes.
+    /// True if there are other nodes.
     is_shared: bool,
     #[cfg(test)]
     pub(crate) defect: Option<simulation::Defect>,
 }
 
 impl Directory {
-    /// Decides which host a user gets, of all hosts.
+    /// Decides which of all hosts a user gets.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns why no host is available.
     pub fn decide(&mut self, user: &User, now_ms: u64) -> Result<Decision, NoHost> {
         self.decide_in(user, CollectionId::ALL, now_ms)
     }
@@ -172,7 +175,7 @@ impl Directory {
     /// Decides which host of a collection a user gets.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns why no host is available.
     pub fn decide_in(
         &mut self,
         user: &User,
@@ -183,11 +186,11 @@ impl Directory {
         self.decide_from(id, &user.name, None, now_ms)
     }
 
-    /// Decides which host a user with a token gets. Only a directory that does not know the user looks
-    /// at the host of the token.
+    /// Decides which host a user with a token gets. The host of the token counts only if the
+    /// directory does not know the user.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns why no host is available.
     pub fn decide_token(&mut self, claims: &Claims, now_ms: u64) -> Result<Decision, NoHost> {
         let id = Assignee::new(claims.user, claims.collection);
         self.decide_from(id, "", claims.host, now_ms)
@@ -209,21 +212,21 @@ impl Directory {
             .ok_or(NoHost::Removed)
     }
 
-    /// This node asks the others about a proposal for a host: whom it proposes next counts with it.
+    /// Counts a pending claim of this node on a host, so that the next proposal considers its load.
     pub fn claims(&mut self, host: &str) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.claimed = state.claimed.saturating_add(1);
         }
     }
 
-    /// It has its answers, or asks no more.
+    /// Removes a pending claim from a host, once it is answered or dropped.
     pub fn has_claimed(&mut self, host: &str) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.claimed = state.claimed.saturating_sub(1);
         }
     }
 
-    /// The host of a user who is known in the collection and stays there.
+    /// Returns the host of a known user of the collection who stays there.
     pub fn known(&mut self, id: Assignee, name: &str, now_ms: u64) -> Option<Decision> {
         self.expire(now_ms);
         let entry = self.users.get(&id)?;
@@ -235,7 +238,7 @@ impl Directory {
         Some(decision)
     }
 
-    /// Whether a user has to get another host.
+    /// Returns whether a user has to get another host.
     fn leaves(&self, id: Assignee, entry: &Entry, now_ms: u64) -> bool {
         let is_removed = { self.hosts.get(&entry.host) }.is_some_and(|state| state.is_removed);
         let serves = is_removed || self.has(id.collection, &entry.host);
@@ -244,18 +247,18 @@ impl Directory {
         }
         match entry.presence {
             Presence::Connected(_) => false,
-            // Somebody who has never been there has nothing to lose.
+            // A user who has never connected has no session to lose.
             Presence::Pending => { self.hosts.get(&entry.host) }
                 .is_none_or(|state| state.is_down() || state.is_removed),
             Presence::Left => self.is_lost(&entry.host, now_ms),
         }
     }
 
-    /// Proposes a host for a user who is not known, or has to get another one. Nothing changes but the
-    /// clock.
+    /// Proposes a host for a user who is not known, or has to get another one. Nothing changes but
+    /// the logical clock.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns why no host is available.
     pub fn propose(
         &mut self,
         (id, name): (Assignee, &str),
@@ -281,7 +284,7 @@ impl Directory {
                 };
                 (entry.host.clone(), why(entry), entry.version.used, left_ms)
             }
-            // The session may be there.
+            // Counts as used, since the session may be there.
             (None, Some(host)) => (host, Why::Token, true, self.keep_ms(false)),
             (None, None) => {
                 let (host, why) = self.choose(id.collection, has_lost)?;
@@ -328,7 +331,7 @@ impl Directory {
         let all = || self.hosts.iter().filter(|(host, _)| self.has(of, host));
         let open = || all().filter(|(_, state)| takes(state));
         let room = |state: &HostState| Room::of(state, self.settings.balance);
-        // Of equals the first by name.
+        // Of equal hosts, the first one by name is chosen.
         let best = { open().rev() }.max_by(|(_, a), (_, b)| room(a).cmp(&room(b)));
         let Some((host, state)) = best else {
             let down = all().filter(|(_, state)| state.is_down()).count();
@@ -356,7 +359,8 @@ impl Directory {
         }
     }
 
-    /// The user logs on again, and is known: a logon that was pending has its time again.
+    /// Renews the entry of a known user who logs on again. A pending logon gets its full time
+    /// again.
     fn renew(&mut self, id: Assignee, name: &str, now_ms: u64) {
         let Some(mut entry) = self.leave(id) else {
             return;
@@ -374,8 +378,8 @@ impl Directory {
         }
     }
 
-    /// A connection of the user to the host that was decided begins. A user whom the directory has
-    /// forgotten meanwhile is known again.
+    /// Counts a new connection of the user to the chosen host. A user whom the directory has
+    /// forgotten meanwhile is added again.
     pub fn connected(&mut self, id: impl Into<Assignee>, host: &str, now_ms: u64) {
         let id = id.into();
         self.carries(id.user, host, true);
@@ -399,20 +403,20 @@ impl Directory {
             },
         };
         self.enter(id, entry, now_ms);
-        // Other collections have this session, too.
+        // Other collections may have this session, too.
         self.change_at(id.user, host, now_ms, |entry| entry.version.used = true);
     }
 
-    /// A connection of the user to a host lasts as only one with a session does.
+    /// Notes that a connection of the user has lasted as long as only one with a session does.
     pub fn proved(&mut self, user: UserId, host: &str, now_ms: u64) {
         if { self.of_user(user) }.any(|(_, entry)| entry.host == host && !entry.is_proved) {
             self.change_at(user, host, now_ms, |entry| entry.is_proved = true);
         }
     }
 
-    /// Forgets somebody, where there is no room for another user: of those without a session, as far as is known,
-    /// the one whose host was decided the longest time ago, so that nobody is forgotten on the way to it; or else the
-    /// one who left the longest time ago.
+    /// Frees the entry of a user if the directory is full. Users without a confirmed session come
+    /// first, and of them the oldest decision, so that nobody is forgotten on the way to a host.
+    /// Otherwise the user who left first goes.
     fn make_room(&mut self) -> Result<(), NoHost> {
         while self.unproved.len() >= UNPROVED_MAX
             && let Some((_, oldest)) = self.unproved.first().copied()
@@ -427,7 +431,7 @@ impl Directory {
         Ok(())
     }
 
-    /// A connection of the user to a host ends; the session stays there.
+    /// Removes a connection of the user to a host; the session stays there.
     pub fn ended(&mut self, user: UserId, host: &str, now_ms: u64) {
         self.carries(user, host, false);
         #[cfg(test)]
@@ -437,7 +441,7 @@ impl Directory {
         self.change_at(user, host, now_ms, |_| ());
     }
 
-    /// Counts the connections that this node carries.
+    /// Adjusts the number of connections through this node.
     fn carries(&mut self, user: UserId, host: &str, begins: bool) {
         let hosts = self.own.entry(user).or_default();
         match hosts.iter_mut().find(|(one, _)| one == host) {
@@ -452,25 +456,25 @@ impl Directory {
         }
     }
 
-    /// How many connections of a user to a host this node carries.
+    /// Returns the number of connections of a user to a host through this node.
     pub fn carried(&self, user: UserId, host: &str) -> u32 {
         let mut hosts = self.own.get(&user).into_iter().flatten();
         let found = hosts.find(|(one, _)| one == host);
         found.map_or(0, |(_, count)| *count)
     }
 
-    /// A host's health, as its checks say it.
+    /// Applies the result of a host's health checks.
     pub fn checked(&mut self, host: &str, health: Health) {
         if let Some(state) = self.hosts.get_mut(host) {
             state.health = match (state.health, health) {
-                // It is down since the first check that failed.
+                // The host has been down since the first failed check.
                 (before @ Health::Down { .. }, Health::Down { .. }) => before,
                 (_, now) => now,
             };
         }
     }
 
-    /// Forgets users whose time is over.
+    /// Forgets users whose entries have expired.
     pub fn expire(&mut self, now_ms: u64) {
         while let Some((until, id)) = self
             .due
@@ -484,7 +488,7 @@ impl Directory {
         self.tidy_removed();
     }
 
-    /// Takes an entry out, so that it can be changed.
+    /// Removes an entry so that it can be changed.
     fn leave(&mut self, id: Assignee) -> Option<Entry> {
         let host = self.users.get(&id)?.host.clone();
         self.count(id.user, &host, false);
@@ -497,7 +501,7 @@ impl Directory {
         Some(entry)
     }
 
-    /// Puts an entry in. Where the user is follows from the connections that are known.
+    /// Inserts an entry. The known connections determine the presence of the user.
     fn enter(&mut self, id: Assignee, mut entry: Entry, now_ms: u64) {
         let far = entry.far.iter().map(|(_, count)| *count);
         let own = self.carried(id.user, &entry.host);
@@ -528,7 +532,7 @@ impl Directory {
         self.count(id.user, &host, true);
     }
 
-    /// How long a user without a connection is known, milliseconds.
+    /// Time for which a user without a connection is remembered, milliseconds.
     pub fn keep_ms(&self, is_proved: bool) -> u64 {
         match is_proved {
             true => self.settings.keep_ms,
@@ -547,17 +551,17 @@ impl Directory {
         }
     }
 
-    /// The users, in each collection that they have a host in.
+    /// Returns the users, once for each collection in which they have a host.
     pub fn users(&self) -> impl Iterator<Item = (Assignee, &Entry)> {
         self.users.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// What is known of a user in a collection.
+    /// Returns the entry of a user in a collection.
     pub fn user(&self, id: impl Into<Assignee>) -> Option<&Entry> {
         self.users.get(&id.into())
     }
 
-    /// Takes a user over from the role before this one, who has no connection now.
+    /// Restores a user from the state of the previous role. The user has no connection now.
     pub fn restore(&mut self, id: Assignee, entry: Entry, now_ms: u64) {
         self.clock = self.clock.max(entry.version.clock);
         let is_here = self.hosts.contains_key(&entry.host);
@@ -567,7 +571,7 @@ impl Directory {
     }
 }
 
-/// Why a user who is known gets the host.
+/// Returns why a known user gets the host.
 fn why(entry: &Entry) -> Why {
     match entry.presence {
         Presence::Connected(_) => Why::Connected,

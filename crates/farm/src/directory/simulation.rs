@@ -1,6 +1,6 @@
-//! Histories of a farm by seed: users who log on, connect, come back and stay away, hosts that are
-//! drained, hang and come back, reloads, programs that go to other hosts. A checker with a memory of its own judges each decision; it
-//! must find deliberate defects.
+//! Simulated histories of a farm, by seed: users log on, connect, return and stay away. Hosts are
+//! drained, hang and return, the configuration is reloaded, and programs move to other hosts. An
+//! independent checker judges each decision, and has to find deliberate defects.
 
 use super::tests::{farm, with_apps};
 use super::*;
@@ -10,43 +10,42 @@ use lab::{Random, setting};
 const USERS: u64 = 40;
 const STEPS: u64 = 1_500;
 
-/// A deliberate defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Defect {
     /// The end of a connection ends the session.
     ForgetsAtEnd,
-    /// A drained host takes new users.
+    /// A drained host accepts new users.
     DrainedTakes,
-    /// Of two decisions the one that comes last holds.
+    /// Of two decisions the last one to arrive wins.
     LastMergeHolds,
     /// The connections of a node that is gone still count.
     GoneStaysConnected,
-    /// A node decides without asking the other one.
+    /// A node decides without a claim at the other one.
     AsksNobody,
-    /// A session in another collection is not looked for.
+    /// Sessions in other collections are ignored.
     LooksAtOneCollection,
     /// A host outside the collection serves it, too.
     AnyHostServes,
-    /// Two claims of one user for two collections do not see each other.
+    /// Two claims of one user for two collections ignore each other.
     ClaimsCross,
 }
 
-/// Who has a host: a user in a collection.
+/// A user in a collection, who has one host.
 type Who = (u64, CollectionId);
 
-/// What the checker knows of a user in a collection.
+/// Expected state of a user in a collection.
 #[derive(Clone, Debug)]
 struct Known {
     host: String,
-    /// The last logon.
+    /// Time of the last logon.
     last_ms: u64,
 }
 
-/// What the checker knows of a user at a host.
+/// Expected state of a user at a host.
 #[derive(Clone, Debug)]
 struct There {
     connections: u32,
-    /// The end of the last connection.
+    /// End of the last connection.
     last_ms: u64,
 }
 
@@ -58,7 +57,7 @@ struct World {
     drained: BTreeSet<String>,
     users: BTreeMap<Who, Known>,
     there: BTreeMap<(u64, String), There>,
-    /// All collections that there have been.
+    /// All collections that have ever existed.
     collections: BTreeSet<CollectionId>,
 }
 
@@ -86,7 +85,7 @@ impl World {
         world
     }
 
-    /// Programs go to other hosts.
+    /// Moves programs to other hosts.
     fn places_apps(&mut self, random: &mut Random) {
         let hosts: Vec<String> = self.farm.hosts.keys().cloned().collect();
         let mut sets = Vec::new();
@@ -160,7 +159,7 @@ impl World {
             app.hosts.remove(host);
         }
         self.reloads();
-        // Those with a session come back to it, and nobody else.
+        // Users with a session keep their host, and no others.
         let there = &self.there;
         self.users.retain(|(user, _), known| {
             known.host != host || there.contains_key(&(*user, known.host.clone()))
@@ -168,7 +167,7 @@ impl World {
         self.drained.insert(host.to_owned());
     }
 
-    /// Forgets logons that never came, and sessions that are over.
+    /// Forgets logons without a connection, and sessions that have ended.
     fn expires(&mut self) {
         self.directory.expire(self.now_ms);
         let (keep_ms, now_ms) = (self.farm.sessions.keep_ms, self.now_ms);
@@ -183,7 +182,7 @@ impl World {
         self.there.retain(|_, there| !is_over(there));
     }
 
-    /// Whether a user has to get another host than before.
+    /// Returns whether a user has to get another host than before.
     fn must_move(&self, user: u64, known: &Known) -> bool {
         let there = self.there.get(&(user, known.host.clone()));
         let down_ms = self.down.get(&known.host).map(|since| self.now_ms - since);
@@ -202,7 +201,7 @@ impl World {
         collection == CollectionId::ALL || hosts.is_some_and(|hosts| hosts.contains(host))
     }
 
-    /// The hosts of sessions in other collections that serve this one.
+    /// Returns the hosts of sessions in other collections that serve this one.
     fn elsewhere(&self, (user, collection): Who) -> BTreeSet<String> {
         let own = self.users.range((user, CollectionId::ALL)..);
         let own = own.take_while(|((one, _), _)| *one == user);
@@ -263,14 +262,14 @@ impl World {
         let there = self.there.get(&(user, host.clone()));
         let is_over = may_move && !elsewhere.contains(&host);
         if is_over && there.is_some_and(|there| there.connections == 0) {
-            // A session that was over is another one now.
+            // A session that had ended is a new one now.
             self.there.remove(&(user, host.clone()));
         }
         self.users.insert(who, Known { host, last_ms });
         Ok(())
     }
 
-    /// The client of a logon comes, if it is in time.
+    /// Connects the client of a logon, if it is in time.
     fn connects(&mut self, who: Who) {
         let (user, now_ms) = (who.0, self.now_ms);
         let Some(known) = self.users.get(&who) else {
@@ -283,7 +282,7 @@ impl World {
         let id = User::named(&format!("user{user}")).expect("a name").id;
         let assignee = Assignee::new(id, who.1);
         self.directory.connected(assignee, &host, now_ms);
-        // It lasts long enough.
+        // The connection lasts long enough for a session.
         self.directory.proved(id, &host, now_ms);
         let first = || There {
             connections: 0,
@@ -304,10 +303,10 @@ impl World {
         }
     }
 
-    /// The counts of the hosts are those of the users.
+    /// Checks that the counters of the hosts match the users.
     fn counts(&self) -> Result<(), String> {
         for (name, state) in self.directory.hosts() {
-            // Each user once.
+            // Each user counts once.
             let mut here: BTreeMap<UserId, Presence> = BTreeMap::new();
             for (id, entry) in self
                 .directory

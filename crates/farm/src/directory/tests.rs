@@ -1,9 +1,9 @@
-//! Single decisions, and shares of many.
+//! Tests of single decisions, and of the distribution of many.
 
 use super::*;
 use crate::config::{App, Check, Host, Portal, Sessions, Tokens};
 
-/// A farm of hosts with these weights: ts1, ts2 and so on.
+/// Creates a farm of hosts with these weights: ts1, ts2 and so on.
 pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
     let host = |(at, weight): (usize, &u32)| {
         let at = u8::try_from(at + 1).unwrap();
@@ -32,7 +32,7 @@ pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
     }
 }
 
-/// Gives a farm a program for each of these sets of hosts.
+/// Adds a program for each of these sets of hosts to a farm.
 pub(crate) fn with_apps(mut farm: Farm, sets: &[&[&str]]) -> Farm {
     let app = |hosts: &&[&str]| App {
         name: hosts.join("-"),
@@ -63,7 +63,7 @@ fn user(name: &str) -> User {
     User::named(name).unwrap()
 }
 
-/// Decides, and lets the user connect.
+/// Decides, and connects the user.
 fn logs_on(directory: &mut Directory, name: &str, now_ms: u64) -> String {
     let user = user(name);
     let decision = directory.decide(&user, now_ms).unwrap();
@@ -143,7 +143,7 @@ fn a_logon_that_never_comes_is_forgotten() {
         directory.decide(&anna, PENDING_MS - 1).unwrap().why,
         Why::Pending
     );
-    // The second one has its own time.
+    // The second logon has its own timeout.
     assert_eq!(
         directory.decide(&anna, 2 * PENDING_MS - 2).unwrap().why,
         Why::Pending
@@ -190,7 +190,7 @@ fn sessions_of_a_host_that_stays_down_are_lost_but_not_those_with_a_connection()
     }
     directory.ended(user("anna").id, "ts1", 0);
     directory.checked("ts1", Health::Down { since_ms: 1_000 });
-    // A later failure does not begin the time again.
+    // A later failure does not restart the timeout.
     directory.checked("ts1", Health::Down { since_ms: 30_000 });
     let before = directory.decide(&user("anna"), 60_999).unwrap();
     assert_eq!((before.host.as_str(), before.why), ("ts1", Why::Tried));
@@ -215,7 +215,7 @@ fn a_token_leads_to_its_host_where_the_directory_knows_nothing() {
     let mut directory = directory(Balance::Load, &[100, 1]);
     let decision = directory.decide_token(&claims, 0).unwrap();
     assert_eq!((decision.host.as_str(), decision.why), ("ts2", Why::Token));
-    // What the directory knows takes precedence, and a host that is gone leads nowhere.
+    // The directory's entry takes precedence, and a removed host is never chosen.
     let other = Claims {
         host: Some(NameId::of("ts1")),
         ..claims
@@ -260,7 +260,7 @@ fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_els
     directory.configure(&smaller);
     assert_eq!(directory.decide(&user("anna"), 1).unwrap().host, hosts[0]);
     assert_eq!(directory.decide(&user("bert"), 1).unwrap().host, hosts[1]);
-    // Who was only on the way there has nothing to lose.
+    // A user who was only on the way to the host has no session to lose.
     assert_ne!(directory.decide(&user("dora"), 1).unwrap().host, hosts[0]);
     for number in 0..20 {
         let new = logs_on(&mut directory, &format!("user{number}"), 1);
@@ -268,7 +268,7 @@ fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_els
     }
     directory.ended(user("anna").id, &hosts[0], 2);
     assert_eq!(directory.decide(&user("anna"), 3).unwrap().host, hosts[0]);
-    // Without a session it is forgotten.
+    // Without a session the entry is forgotten.
     let over_ms = 2 + directory.keep_ms(false);
     directory.expire(over_ms);
     assert!(directory.hosts().all(|(name, _)| name != hosts[0]));
@@ -276,7 +276,7 @@ fn users_with_a_session_at_a_host_that_is_removed_come_back_to_it_and_nobody_els
         directory.decide(&user("anna"), over_ms).unwrap().host,
         hosts[0]
     );
-    // The end of a connection to it says nothing of the new one.
+    // The end of a connection to the old host does not affect the new one.
     directory.ended(user("anna").id, &hosts[0], over_ms);
     assert_eq!(
         directory.user(user("anna").id).unwrap().presence,
@@ -326,7 +326,7 @@ fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
     }
     let connected = user("dora");
     logs_on(&mut directory, "dora", 0);
-    // Some end at once, others are only asked for, and all of them come later.
+    // Some end at once, others only log on, and all of them return later.
     for number in 0..2 * UNPROVED_MAX {
         let name = format!("invented{number}");
         let user = user(&name);
@@ -375,7 +375,7 @@ fn a_connection_that_was_too_short_for_a_session_is_remembered_for_a_while() {
         .known(anna.id.into(), "anna", SHORT_MS - 1)
         .unwrap();
     assert_eq!((known.host, known.why), (host.clone(), Why::Tried));
-    // In a session, until it is over.
+    // In a session, until that ends.
     directory.connected(anna.id, &host, SHORT_MS - 1);
     directory.proved(anna.id, &host, SHORT_MS - 1);
     directory.ended(anna.id, &host, SHORT_MS - 1);
@@ -415,7 +415,7 @@ fn a_user_gets_hosts_of_the_collection_only() {
     }
     let decision = directory.decide_in(&user("anna"), of(&["ts2", "ts3"]), 0);
     assert_eq!(decision.unwrap().host, "ts2");
-    // A token that names a host outside it is of no use there.
+    // A token for a host outside the collection is ignored there.
     let claims = Claims {
         collection: of(&["ts2", "ts3"]),
         farm: NameId::of("office"),
@@ -433,7 +433,7 @@ fn the_session_at_a_host_serves_each_collection_that_has_it() {
     let (one, two) = (of(&["ts1"]), of(&["ts2", "ts3"]));
     assert_eq!(directory.decide_in(&anna, two, 0).unwrap().host, "ts2");
     directory.connected(Assignee::new(anna.id, two), "ts2", 0);
-    // The desktop is on all hosts: that is where her session is, and it counts once.
+    // The desktop is on all hosts, so her session serves it, and counts once.
     let desktop = directory.decide(&anna, 1).unwrap();
     assert_eq!(
         (desktop.host.as_str(), desktop.why),
@@ -448,7 +448,7 @@ fn the_session_at_a_host_serves_each_collection_that_has_it() {
         ..Counts::default()
     };
     assert_eq!(counts(&directory, "ts2"), connected);
-    // It does not serve what is elsewhere, and the desktop stays where it was.
+    // The host does not serve what is elsewhere, and the desktop stays where it was.
     assert_eq!(directory.decide_in(&anna, one, 2).unwrap().host, "ts1");
     directory.connected(Assignee::new(anna.id, one), "ts1", 2);
     directory.ended(anna.id, "ts2", 3);
@@ -488,13 +488,13 @@ fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
     };
     assert_eq!(get(&mut directory, &anna, &["ts1", "ts2"]).unwrap(), "ts2");
     assert_eq!(get(&mut directory, &anna, &["ts3"]).unwrap(), "ts3");
-    // A token from before: her session is still there; nobody else has one.
+    // A token of an old collection: her session is still there; nobody else has one.
     assert_eq!(get(&mut directory, &anna, &["ts2", "ts3"]).unwrap(), "ts2");
     let refused = get(&mut directory, &user("bert"), &["ts2", "ts3"]);
     assert_eq!(refused, Err(NoHost::NoCollection));
 }
 
-/// The clocks of two directories that did not see each other may be equal.
+/// The clocks of two directories that were not connected may be equal.
 #[test]
 fn of_two_orders_during_a_cut_the_later_one_holds_at_both_nodes() {
     for origins in [[1, 2], [2, 1]] {
@@ -504,14 +504,14 @@ fn of_two_orders_during_a_cut_the_later_one_holds_at_both_nodes() {
             directory
         });
         assert!(nodes[0].drain("ts2", true, 5_000));
-        // It is not drained here.
+        // The host is not drained at this node.
         assert!(nodes[1].drain("ts2", false, 6_000));
         let orders = nodes.each_ref().map(|one| one.orders().clone());
         nodes[0].take_orders(&orders[1]);
         nodes[1].take_orders(&orders[0]);
         let drains = |one: &Directory| one.hosts().any(|(_, state)| state.is_ordered);
         assert!(!nodes.iter().any(drains), "{origins:?}");
-        // The clock of the second one is behind: it knows the order that it takes back.
+        // The second node's clock is behind, but it knows the order that it revokes.
         assert!(nodes[1].drain("ts2", true, 1_000));
         let orders = nodes[1].orders().clone();
         assert!(nodes[0].take_orders(&orders));

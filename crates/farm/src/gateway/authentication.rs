@@ -1,4 +1,5 @@
-//! Who a client of the gateway is: by Basic, by NTLMv2, or by a cookie that comes later, within the tunnel.
+//! Authentication of gateway clients: by Basic, by NTLMv2, or by a cookie that follows within the
+//! tunnel.
 
 use super::Gateway;
 use super::visitor::{Known, Visitor};
@@ -18,28 +19,28 @@ use part::report::Moment;
 use protocol::ntlm::{Authenticate, Exchange, MESSAGE_BYTES_MAX, Target, nt_hash};
 use zeroize::Zeroizing;
 
-/// The header by which a client says that it has a cookie.
+/// Header by which a client announces a cookie.
 const SCHEME: &str = "rdg-auth-scheme";
-/// Letters of a header with credentials.
+/// Limit of a header with credentials, in characters.
 const LETTERS_MAX: usize = MESSAGE_BYTES_MAX / 3 * 4 + 16;
-/// 100 ns from 1601 to 1970.
+/// Units of 100 ns from 1601 to 1970.
 const EPOCH: u64 = 116_444_736_000_000_000;
-/// Why a right password is not enough.
+/// Reason for refusing a correct password.
 const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
 
-/// What is known of a client by its headers.
+/// Identity of a client according to its headers.
 pub(super) enum Identity {
-    /// This user.
+    /// Authenticated as this user.
     User(String),
-    /// Nobody yet: the cookie in the tunnel says it.
+    /// Not known yet: the cookie in the tunnel names the user.
     Cookie,
-    /// Nobody: the client has to authenticate, with these challenges.
+    /// Not known: the client has to authenticate, with these challenges.
     Challenge(Vec<HeaderValue>),
-    /// Nobody, and not before so many seconds.
+    /// Refused; the client may retry after this number of seconds.
     Later(u64),
 }
 
-/// Finds out who sends a request with these headers.
+/// Determines the sender of a request by these headers.
 pub(super) async fn identify(
     gateway: &Gateway,
     visitor: &Visitor,
@@ -68,7 +69,7 @@ pub(super) async fn identify(
     }
 }
 
-/// What a client is asked for that is nobody yet.
+/// Returns the challenges for an unauthenticated client.
 fn anew(gateway: &Gateway) -> Identity {
     let has_clear = gateway
         .site
@@ -83,10 +84,12 @@ fn anew(gateway: &Gateway) -> Identity {
     Identity::Challenge(challenges)
 }
 
-/// The user of a name in any form: `Anna`, `EXAMPLE\anna` and `anna@example.org` are one.
+/// Returns the user for any form of a name: `Anna`, `EXAMPLE\anna` and `anna@example.org` are the
+/// same user.
 pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
     gateway.site.with_farm(|farm| {
-        // Whether there is such a user is asked with the password; a cookie names one who had it.
+        // The LDAP server confirms the user together with the password. A cookie names a user who
+        // was confirmed before.
         if let Some(directory) = &farm.users.directory {
             let name = Asked::read(name)?.short;
             return Some(User {
@@ -108,7 +111,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
         return anew(gateway);
     };
     let found = user(gateway, name);
-    // Only this user, or, where there is none, another one: the time that it takes does not say which.
+    // The list contains only this user, or another one if the user does not exist. So the response
+    // time does not show which users exist.
     let list = gateway.site.with_farm(|farm| List {
         users: { found.clone() }
             .or_else(|| farm.users.users.first().cloned())
@@ -119,7 +123,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
         directory: farm.users.directory.clone(),
     });
     let shown = found.as_ref().map_or(name, |user| &user.account.name);
-    // That of a user who does not exist is none of the other one.
+    // The password of a user who does not exist must not match the other one's, so the requested
+    // name is used.
     let asked = gateway.site.with_farm(|farm| asked_name(&farm.users, name));
     let client = Client::program(visitor.from());
     let verified = gateway
@@ -129,7 +134,8 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
     match verified {
         Ok(user) => admit(gateway, visitor, &user),
         Err(refused) => {
-            // Only what the limiter counts is noted with the user: the rest could drive all else out.
+            // Only failures that the limiter counts go into the user's history. Others could
+            // displace everything else.
             let (identity, why) = match refused {
                 Refused::Wrong => {
                     refuse(gateway, visitor, shown, "wrong name or password");
@@ -150,7 +156,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
     }
 }
 
-/// Lets in a user whose password is right.
+/// Admits a user whose password is correct.
 fn admit(gateway: &Gateway, visitor: &Visitor, user: &User) -> Identity {
     let name = &user.account.name;
     if user.second_factor != SecondFactor::None {
@@ -165,7 +171,7 @@ pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str
     gateway.site.gateway_refuses(name, visitor.from(), why);
 }
 
-/// The same without a step in what `farm why` shows.
+/// Refuses without a step in the output of `farm why`.
 fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
     gateway.site.count_gateway(|counters| &mut counters.unknown);
     gateway
@@ -173,13 +179,14 @@ fn refuse_unnoted(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
         .gateway_refuses_unnoted(name, visitor.from(), why);
 }
 
-/// Refuses somebody who tried too often.
+/// Refuses a client with too many failed attempts.
 fn has_to_wait(gateway: &Gateway, visitor: &Visitor, name: &str) {
     refuse_unnoted(gateway, visitor, name, "too many tries");
     gateway.site.has_to_wait(name, visitor.from(), "gateway");
 }
 
-/// The password of a user whom NTLM can know: the file has it in the clear, and it is not empty.
+/// Returns the password of a user who can use NTLM: it is in clear text in the configuration, and
+/// not empty.
 fn clear(user: &User) -> Option<&str> {
     match &user.account.password {
         Password::Clear(bytes) => std::str::from_utf8(bytes)
@@ -198,7 +205,8 @@ fn ntlm(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
     }
 }
 
-/// Answers the first message of NTLM. None: it is none, or there are no random numbers.
+/// Responds to the first NTLM message. Returns None if the message is another one, or without
+/// random numbers.
 fn negotiate(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Option<Identity> {
     let mut nonce = [0; 8];
     rand::fill(&mut nonce).ok()?;
@@ -233,7 +241,8 @@ fn authenticate(
     let found = user(gateway, &message.user);
     let name = { &gateway.site }.with_farm(|farm| asked_name(&farm.users, &message.user));
     let keys = Key::of_stranger(visitor.from(), &name);
-    // Held until the try has counted.
+    // The lock is held until the attempt has been counted, so that parallel attempts cannot exceed
+    // the limit.
     let mut limiter = lock(&gateway.desk.limiter);
     if let Some(ms) = limiter.wait(&keys, now_ms()) {
         drop(limiter);

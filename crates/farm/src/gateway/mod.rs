@@ -1,7 +1,9 @@
-//! The gateway of a farm: RDP in HTTPS, by [MS-TSGU] over HTTP. A client authenticates in HTTP (Basic,
-//! NTLMv2) or by a cookie, asks for a host that it may reach, and its bytes go there as they are.
+//! Gateway of a farm: RDP in HTTPS, by [MS-TSGU] over HTTP. A client authenticates in HTTP (Basic,
+//! NTLMv2) or by a cookie, and requests a host that it may use. The gateway then relays the data
+//! unchanged.
 //!
-//! It never looks into these bytes, and a user who may use it is nobody yet to the host.
+//! The gateway never inspects these data. Its authentication does not count at the host, where the
+//! user still has to log on.
 
 mod authentication;
 mod pair;
@@ -32,18 +34,18 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tunnel::Channel;
 
-/// The header that names a connection of two requests.
+/// Header with the identifier of a connection that consists of two requests.
 const CONNECTION_ID: HeaderName = HeaderName::from_static("rdg-connection-id");
-/// The methods of such a pair.
+/// HTTP methods of such a pair.
 const OUT: &str = "RDG_OUT_DATA";
 const IN: &str = "RDG_IN_DATA";
-/// Random bytes before the packets of an endless response: [MS-TSGU] 3.3.5.1 lets the server choose how
-/// many, and clients skip these ten.
+/// Number of random bytes before the packets of an endless response: [MS-TSGU] 3.3.5.1 lets the
+/// server choose it, and clients skip these ten.
 const SEED_BYTES: usize = 10;
-/// How often halves that wait too long are looked for.
+/// Interval at which expired halves are removed.
 const EXPIRE: Duration = Duration::from_secs(5);
 
-/// The gateway of a farm.
+/// Gateway of a farm.
 pub struct Gateway {
     site: Arc<Site>,
     desk: Arc<Desk>,
@@ -51,7 +53,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway of this farm; passwords are verified at `desk`.
+    /// Creates the gateway of a farm; `desk` verifies the passwords.
     pub fn new(site: Arc<Site>, desk: Arc<Desk>) -> Gateway {
         Gateway {
             site,
@@ -60,7 +62,7 @@ impl Gateway {
         }
     }
 
-    /// Ends what waits too long, again and again.
+    /// Removes expired halves periodically. Never returns.
     pub async fn expire(&self) {
         loop {
             tokio::time::sleep(EXPIRE).await;
@@ -68,14 +70,14 @@ impl Gateway {
         }
     }
 
-    /// Whether a request for this path is for the gateway.
+    /// Returns whether a request path belongs to the gateway.
     pub fn takes(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         let is_here = path.eq_ignore_ascii_case(GATEWAY_PATH.trim_end_matches('/'));
         is_here && self.site.with_farm(|farm| farm.gateway.is_some())
     }
 
-    /// Answers a request.
+    /// Handles a request.
     pub async fn handle(
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,
@@ -122,7 +124,7 @@ impl Gateway {
         }
     }
 
-    /// Goes over to a WebSocket, in which the tunnel begins.
+    /// Upgrades to a WebSocket that carries the tunnel.
     fn upgrade(
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,
@@ -159,7 +161,7 @@ impl Gateway {
         response
     }
 
-    /// The endless response of a pair.
+    /// Handles the request of a pair whose response is endless.
     fn outgoing(
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,
@@ -172,7 +174,7 @@ impl Gateway {
         };
         let (body, writer) = stream::body();
         if let stream::Writer::Body(sender) = &writer {
-            // It is empty: there is room.
+            // The channel is empty, so there is room.
             let _ = sender.try_send(Bytes::from(seed));
         }
         let half = Half::Out(writer);
@@ -186,7 +188,8 @@ impl Gateway {
         response
     }
 
-    /// The endless request of a pair. Before it clients send one without a body, to authenticate.
+    /// Handles the endless request of a pair. Clients first send one without a body, to
+    /// authenticate.
     async fn incoming(
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,
@@ -206,7 +209,7 @@ impl Gateway {
             Paired::Waits => {}
             Paired::Refused => return plain(StatusCode::SERVICE_UNAVAILABLE),
         }
-        // The response ends the request, so it is due when the tunnel has ended.
+        // The response ends the request, so it is sent when the tunnel has ended.
         let _ = ended.await;
         plain(StatusCode::OK)
     }
@@ -227,7 +230,7 @@ impl Gateway {
     }
 }
 
-/// A response without a body.
+/// Builds a response without a body.
 fn plain(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -240,7 +243,7 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     words.any(|words| { words.split(',') }.any(|one| one.trim().eq_ignore_ascii_case(word)))
 }
 
-/// The name of a connection of two requests.
+/// Returns the identifier of a connection that consists of two requests.
 fn connection_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(CONNECTION_ID)?.to_str().ok()?;
     let fits = (1..=NAME_MAX).contains(&id.len());

@@ -1,6 +1,7 @@
-//! The two requests of a client without WebSockets: an endless response out (RDG_OUT_DATA), and an endless
-//! request in (RDG_IN_DATA). Both name one connection, and find each other in either order. On a cluster
-//! both come to one node, since the address of the gateway is at one node at a time.
+//! Pairs the two requests of a client without WebSockets: an endless response (RDG_OUT_DATA) and an
+//! endless request (RDG_IN_DATA). Both have the same connection identifier, and may arrive in
+//! either order. On a cluster both arrive at one node, since one node has the gateway's address at
+//! a time.
 
 use super::stream::{Reader, Writer};
 use super::visitor::Visitor;
@@ -11,30 +12,31 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
-/// How long the first one waits for the second.
+/// Timeout of the first request while it waits for the second one.
 const WAIT: Duration = Duration::from_secs(30);
-/// Halves that wait at one time, and of one address.
+/// Limit of waiting halves, in total and of one address.
 const WAITING_MAX: usize = 1_000;
 const OF_ADDRESS_MAX: usize = 100;
-/// Letters of the name of a connection.
+/// Limit of a connection identifier, in characters.
 pub(super) const NAME_MAX: usize = 64;
 
-/// The name of a connection, and the user that HTTP knows: nobody joins a request to that of another one.
+/// Connection identifier, and the user that HTTP has authenticated: a request cannot join that of
+/// another user.
 pub(super) type Name = (String, Option<String>);
 
 /// One of the two requests.
 pub(super) enum Half {
     Out(Writer),
-    /// With what tells the request that the tunnel has ended.
+    /// With the sender that notifies the request of the tunnel's end.
     In(Reader, oneshot::Sender<()>),
 }
 
-/// Both.
+/// Both requests.
 pub(super) struct Whole {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     pub(super) visitors: [Arc<Visitor>; 2],
-    /// Tells the incoming request that the tunnel has ended.
+    /// Notifies the incoming request of the tunnel's end.
     pub(super) ended: oneshot::Sender<()>,
 }
 
@@ -48,13 +50,12 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct Pairs(Mutex<BTreeMap<Name, Waiting>>);
 
-/// What becomes of a half.
+/// Result of adding a half.
 pub(super) enum Paired {
-    /// The other one is there.
+    /// The other half was waiting.
     Whole(Box<Whole>),
-    /// It waits.
     Waits,
-    /// There are too many.
+    /// Too many halves wait.
     Refused,
 }
 
@@ -89,7 +90,7 @@ impl Pairs {
                     ended,
                 }));
             }
-            // The same half again: the client has restarted, and the old one ends.
+            // The same half again means that the client has restarted. The old half ends.
             (half, _) => half,
         };
         let from = client_network(visitor.from());
@@ -106,7 +107,7 @@ impl Pairs {
         Paired::Waits
     }
 
-    /// Ends the halves that have waited too long.
+    /// Removes the halves that have waited too long.
     pub(super) fn expire(&self) {
         let now = Instant::now();
         lock(&self.0).retain(|_, waiting| waiting.until > now);

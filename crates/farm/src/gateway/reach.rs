@@ -1,5 +1,6 @@
-//! The connection of a tunnel with its host. To the farm itself it goes to the farm's own address on this
-//! machine, which knows by the address that it comes from where the client is.
+//! Connects a tunnel with its host. If the target is the farm itself, the connection goes to the
+//! farm's own address on this machine. The farm finds the client's address by the source address of
+//! that connection.
 
 use super::target::Target;
 use crate::server::keep_alive;
@@ -11,20 +12,20 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-/// How long a host may take to accept.
+/// Timeout for connecting to a host.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection with a host.
 pub(super) struct Reached {
     pub(super) stream: TcpStream,
-    /// What the farm knows of it, if it is the host.
+    /// Registration of the connection, if the target is the farm itself.
     pub(super) arrival: Option<Arrival>,
 }
 
 /// Connects to a host for a client at `from`.
 ///
 /// # Errors
-/// Why not, in words.
+/// Returns why the host cannot be reached.
 pub(super) async fn reach(
     site: &Arc<Site>,
     target: &Target,
@@ -46,7 +47,7 @@ pub(super) async fn reach(
         Ok(reached) => reached.map_err(|error| language::reason(&error))?,
         Err(_) => return Err("timeout".to_owned()),
     };
-    // A delay is all that would be lost.
+    // Failure costs only latency.
     let _ = reached.stream.set_nodelay(true);
     keep_alive(&reached.stream);
     Ok(reached)
@@ -62,7 +63,7 @@ async fn to_farm(site: &Arc<Site>, bind: SocketAddr, from: IpAddr) -> io::Result
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Bound first, so that the farm knows the address before the connection comes.
+    // Bound before it connects, so that the farm knows the source address in time.
     socket.bind(SocketAddr::new(own, 0))?;
     let arrival = site.arrives(socket.local_addr()?, from);
     let stream = socket.connect(SocketAddr::new(own, bind.port())).await?;

@@ -1,4 +1,4 @@
-//! Both directions of a tunnel, in the messages of a WebSocket or in the bodies of two requests.
+//! Both directions of a tunnel, in WebSocket messages or in the bodies of two requests.
 
 use crate::body::Body;
 use futures_util::stream::{SplitSink, SplitStream};
@@ -16,43 +16,43 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// How long a client may take to accept what it gets.
+/// Timeout for sending to a client.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
-/// How long the end of a WebSocket may take.
+/// Timeout for closing a WebSocket.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// The longest message of a client: FreeRDP and mstsc send a packet in each.
+/// Limit of a client's message, in bytes: FreeRDP and mstsc send one packet in each.
 const MESSAGE_BYTES_MAX: usize = PACKET_BYTES_MAX;
-/// Bytes of a WebSocket that are read, and written, at a time.
+/// Size of the read and write buffers of a WebSocket, in bytes.
 const BUFFER_BYTES: usize = 16 << 10;
 /// Packets that wait for a client.
 const WAITING_MAX: usize = 4;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Why a client gets, or sends, no more.
+/// Reason why a direction has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Over {
-    /// It has ended.
+    /// The client has closed the connection.
     Ended,
-    /// It does not keep to the protocol.
+    /// The client violates the protocol.
     Malformed,
-    /// It does not read.
+    /// The client does not read.
     Slow,
 }
 
-/// What a client sends.
+/// Receiving side of a tunnel.
 pub(super) enum Reader {
     Socket(SplitStream<Socket>),
     Body(Incoming),
 }
 
-/// What a client gets.
+/// Sending side of a tunnel.
 pub(super) enum Writer {
     Socket(SplitSink<Socket, Message>),
     Body(mpsc::Sender<Bytes>),
 }
 
-/// Both directions of a WebSocket.
+/// Splits a WebSocket into both directions.
 pub(super) async fn socket(upgraded: Upgraded) -> (Reader, Writer) {
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = BUFFER_BYTES;
@@ -66,7 +66,7 @@ pub(super) async fn socket(upgraded: Upgraded) -> (Reader, Writer) {
     (Reader::Socket(reads), Writer::Socket(writes))
 }
 
-/// An endless body, and what fills it.
+/// Creates an endless body, and its writer.
 pub(super) fn body() -> (Body, Writer) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     (Body::Stream(receiver), Writer::Body(sender))
@@ -81,11 +81,11 @@ impl Reader {
             Reader::Socket(reads) => loop {
                 match reads.next().await {
                     Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-                    // The library answers a ping.
+                    // The library responds to a ping.
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                     Some(Ok(Message::Text(_) | Message::Frame(_))) => return Err(Over::Malformed),
                     Some(Ok(Message::Close(_))) | None => return Err(Over::Ended),
-                    // FreeRDP closes its connection without more.
+                    // FreeRDP closes its connection without a closing handshake.
                     Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                         return Err(Over::Ended);
                     }
@@ -126,7 +126,7 @@ impl Writer {
         }
     }
 
-    /// Returns when the client takes no more, as far as that can be seen here.
+    /// Returns when the client no longer accepts data, as far as that can be detected here.
     pub(super) async fn closed(sender: Option<mpsc::Sender<Bytes>>) {
         match sender {
             Some(sender) => sender.closed().await,
@@ -134,7 +134,7 @@ impl Writer {
         }
     }
 
-    /// What [`Writer::closed`] waits for.
+    /// Returns the sender that [`Writer::closed`] waits for.
     pub(super) fn watched(&self) -> Option<mpsc::Sender<Bytes>> {
         match self {
             Writer::Socket(_) => None,
@@ -142,7 +142,7 @@ impl Writer {
         }
     }
 
-    /// Ends it.
+    /// Closes the direction.
     pub(super) async fn close(&mut self) {
         if let Writer::Socket(writes) = self {
             // The connection ends in any case.

@@ -1,20 +1,21 @@
-//! Which hosts a user may reach: the farm by its name and its addresses, and the hosts of the farm.
+//! Determines the targets that a user may use: the farm by its name and its addresses, and the
+//! hosts of the farm.
 
 use crate::config::Farm;
 use std::net::{IpAddr, SocketAddr};
 
-/// Where a tunnel leads.
+/// Target of a tunnel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Target {
-    /// To the farm itself, at this address: it decides the host.
+    /// The farm itself, at this address. The farm decides the host.
     Farm(SocketAddr),
-    /// To one of its hosts.
+    /// One of the farm's hosts.
     Host { name: String, address: SocketAddr },
 }
 
 impl Target {
-    /// Finds the first of these names that a user of the farm may reach. `here` is the address at which
-    /// the client has reached the gateway. None: there is none.
+    /// Finds the first of these names that a user of the farm may use. `here` is the local address
+    /// of the client's connection to the gateway. Returns None if there is none.
     pub(super) fn find(farm: &Farm, here: IpAddr, names: &[String], port: u16) -> Option<Target> {
         names
             .iter()
@@ -48,7 +49,7 @@ impl Target {
         })
     }
 
-    /// What it is called in reports.
+    /// Name of the target in reports.
     pub(super) fn shown(&self) -> &str {
         match self {
             Target::Farm(_) => "the farm",

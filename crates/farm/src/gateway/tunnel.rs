@@ -1,5 +1,5 @@
-//! One tunnel: its packets up to the connection with a host, and then the bytes of both. Each phase has a
-//! timeout, and the host's connection ends with the client's, and the other way round.
+//! One tunnel: the packets up to the connection with a host, then the data of both sides. Each
+//! phase has a timeout. The host's connection ends with the client's, and the other way round.
 
 use super::Gateway;
 use super::authentication::{refuse, user};
@@ -19,40 +19,40 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long a client may take until it is connected with its host.
+/// Timeout for connecting a client with its host.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
-/// How often a client gets a sign of life.
+/// Interval of keepalive packets to the client.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// How long a user has to authenticate again.
+/// Time that a user has to authenticate again.
 const REAUTH_LIMIT: Duration = Duration::from_secs(120);
-/// How long a host may take to accept bytes.
+/// Timeout for writing to a host.
 const HOST_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of a host that are read at a time.
+/// Size of one read from a host, in bytes.
 const PIECE_BYTES: usize = 16 << 10;
 /// All devices may be redirected ([MS-TSGU] 2.2.10.5): the hosts decide.
 const REDIRECT_ALL: u32 = 0x8000_0000;
 const MINUTE_MS: u64 = 60_000;
 
-/// Both directions of a client, and the connections of HTTP that carry them.
+/// Both directions of a client, and the HTTP connections that carry them.
 pub(super) struct Channel {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     pub(super) visitors: Vec<Arc<Visitor>>,
-    /// The user, if HTTP has said it.
+    /// User that HTTP has authenticated, if any.
     pub(super) user: Option<String>,
 }
 
-/// A tunnel up to its host.
+/// Tunnel that is not connected with its host yet.
 struct Begun<'g> {
     gateway: &'g Arc<Gateway>,
     visitor: Arc<Visitor>,
     numbered: Numbered,
     tunnel: Tunnel,
     packets: Packets,
-    /// The user; None: a cookie says it.
+    /// The user; None if the cookie has to name it.
     user: Option<String>,
-    /// The tunnel to wake once this one is authorised, which is there for a user to authenticate again, and
-    /// for nothing else.
+    /// Tunnel to wake once this one is authorised. This tunnel then serves only to authenticate a
+    /// user again.
     wakes: Option<Arc<Notify>>,
 }
 
@@ -108,7 +108,7 @@ async fn run(begun: &mut Begun<'_>, channel: &mut Channel) -> Result<(), Over> {
 }
 
 impl Begun<'_> {
-    /// Answers packets until there is a connection with a host. None: the tunnel has ended as it should.
+    /// Handles packets until a host is connected. Returns None if the tunnel has ended normally.
     async fn handshake(&mut self, channel: &mut Channel) -> Result<Option<Reached>, Over> {
         loop {
             let packet = loop {
@@ -159,14 +159,15 @@ impl Begun<'_> {
         }
     }
 
-    /// Whether the client may have a tunnel: by the user that HTTP knows, or by its cookie.
+    /// Checks whether the client may have a tunnel, by the user that HTTP has authenticated or by
+    /// the cookie.
     fn admit(&mut self, cookie: Option<&str>, again: Option<u64>) -> Result<u32, Code> {
         let site = &self.gateway.site;
         let (of_http, of_cookie) = (self.user.is_some(), cookie.filter(|text| !text.is_empty()));
         let name = match (of_http, of_cookie) {
             (true, _) => {
                 let name = self.user.clone().unwrap_or_default();
-                // A reload may have removed the user since.
+                // A reload may have removed the user in the meantime.
                 match user(self.gateway, &name) {
                     Some(_) => name,
                     None => return Err(Code::NAP_DENIED),
@@ -258,7 +259,7 @@ impl Begun<'_> {
         }
     }
 
-    /// Carries bytes both ways until one side ends, or a limit has passed.
+    /// Carries data both ways until one side ends, or a limit has passed.
     async fn carry(&mut self, channel: &mut Channel, reached: Reached) -> Result<(), Over> {
         let Reached { stream, arrival } = reached;
         let (mut from_host, mut to_host) = stream.into_split();
@@ -306,7 +307,7 @@ impl Begun<'_> {
     }
 }
 
-/// What has ended a tunnel.
+/// Reason for the end of a tunnel.
 enum End {
     Client,
     Host,
@@ -314,7 +315,7 @@ enum End {
     Operator,
 }
 
-/// Carries what the client sends, until it ends the channel.
+/// Carries data from the client to the host, until the client closes the channel.
 async fn up(
     (tunnel, packets): (&mut Tunnel, &mut Packets),
     reader: &mut Reader,
@@ -345,7 +346,7 @@ async fn up(
     }
 }
 
-/// Carries what the host sends, until it ends.
+/// Carries data from the host to the client, until the host ends.
 async fn down(
     host: &mut OwnedReadHalf,
     writer: &tokio::sync::Mutex<&mut Writer>,
@@ -358,12 +359,12 @@ async fn down(
     Ok(())
 }
 
-/// The limits of a tunnel, and signs of life.
+/// Supervises the timeouts of a tunnel, and sends keepalive packets.
 struct Watch<'t> {
     gateway: &'t Gateway,
     user: String,
     can_reauthenticate: bool,
-    /// When the client has sent something last.
+    /// Time of the client's last packet.
     heard: &'t Mutex<Instant>,
 }
 
@@ -378,7 +379,7 @@ impl Watch<'_> {
         };
         let mut since = Instant::now();
         loop {
-            // Without a gateway in the file there is no tunnel either.
+            // A configuration without a gateway allows no tunnel.
             let Some((idle, session)) = limits() else {
                 return Ok(());
             };
@@ -404,7 +405,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Asks the user to authenticate again. False: nobody has.
+    /// Requests that the user authenticates again. Returns false if that did not happen.
     async fn authenticated_again(
         &self,
         writer: &tokio::sync::Mutex<&mut Writer>,

@@ -1,5 +1,5 @@
-//! One connection of HTTP: where its client is, and who that is, once NTLM has said it: NTLM authenticates
-//! a connection, not a request.
+//! State of one HTTP connection: the client's address, and the user once NTLM has authenticated it.
+//! NTLM authenticates a connection, not a request.
 
 use crate::server::Place;
 use part::lock;
@@ -7,32 +7,32 @@ use protocol::ntlm::Exchange;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Who is at a connection.
+/// Authentication state of a connection.
 #[derive(Debug, Default)]
 pub(super) enum Known {
-    /// Nobody that is known.
+    /// Not authenticated.
     #[default]
     Nobody,
-    /// Somebody who has got this challenge.
+    /// The client has received this challenge.
     Challenged(Exchange),
-    /// This user.
+    /// Authenticated as this user.
     User(String),
 }
 
-/// A connection of HTTP.
+/// State of an HTTP connection.
 pub struct Visitor {
-    /// Where the connection comes from: a client, or a proxy in front.
+    /// Peer of the connection: a client, or a proxy in front.
     pub peer: IpAddr,
-    /// The address at which it has reached us.
+    /// Local address of the connection.
     pub here: IpAddr,
-    /// The hashes of our certificate, by which NTLM names the connection.
+    /// Channel binding hashes of the certificate, by which NTLM identifies the connection.
     pub channels: Arc<[[u8; 16]]>,
     place: Mutex<Place>,
     known: Mutex<Known>,
 }
 
 impl Visitor {
-    /// A new one.
+    /// Creates the state of a new connection.
     pub fn new(place: Place, here: IpAddr, channels: Arc<[[u8; 16]]>) -> Visitor {
         Visitor {
             peer: place.from,
@@ -43,12 +43,13 @@ impl Visitor {
         }
     }
 
-    /// Where the client of the present request is.
+    /// Client address of the current request.
     pub fn from(&self) -> IpAddr {
         lock(&self.place).from
     }
 
-    /// The next request is of this client. Another one behind the same proxy has to authenticate itself.
+    /// Sets the client address of the next request. Another client behind the same proxy has to
+    /// authenticate again.
     pub fn set_from(&self, from: IpAddr) {
         let mut place = lock(&self.place);
         if place.from != from {
@@ -58,18 +59,19 @@ impl Visitor {
         }
     }
 
-    /// It carries a tunnel to a host: only the bound of all connections counts it.
+    /// Notes that the connection carries a tunnel to a host. From then on only the limit of all
+    /// connections counts it.
     pub(super) fn routed(&self) {
         lock(&self.place).routed();
     }
 
-    /// Returns when the address at which it has reached us has left this machine.
+    /// Returns when the local address of the connection has left this machine.
     pub(super) async fn gone(&self) {
         let home = lock(&self.place).home.clone();
         home.gone().await;
     }
 
-    /// The user, if NTLM has said it.
+    /// Returns the user that NTLM has authenticated.
     pub(super) fn user(&self) -> Option<String> {
         match &*lock(&self.known) {
             Known::User(name) => Some(name.clone()),
@@ -81,7 +83,7 @@ impl Visitor {
         *lock(&self.known) = known;
     }
 
-    /// Takes what is known: a challenge is good once.
+    /// Takes the authentication state, since a challenge is valid only once.
     pub(super) fn take(&self) -> Known {
         std::mem::take(&mut lock(&self.known))
     }

@@ -1,4 +1,5 @@
-//! The lines of a `farm` section for the agents of its hosts: options of `host`, and the notice of drained ones.
+//! The lines of a `farm` section for the agents of its hosts: options of `host`, and the notice of
+//! drained hosts.
 
 use super::section::{Draft, once};
 use super::settings::time;
@@ -10,11 +11,11 @@ use language::keyword::Keyword;
 use language::{Diagnostic, Span, Word};
 use std::ops::RangeInclusive;
 
-/// From one question to the next where no line says so, milliseconds, and its bounds.
+/// Default poll interval, milliseconds, and its bounds.
 const INTERVAL_MS: u64 = 5_000;
 const INTERVALS_MS: RangeInclusive<u32> = 100..=3_600_000;
 
-/// What a line `host` says of its agent.
+/// Agent options of a `host` line.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     port: Option<u16>,
@@ -39,7 +40,7 @@ impl Options {
         Ok(())
     }
 
-    /// The agent of the line, if it has one.
+    /// Returns the agent of the line, if it has one.
     pub(super) fn built(self) -> Result<Option<Agent>, Diagnostic> {
         match (self.port, self.interval) {
             (None, Some((_, span))) => {

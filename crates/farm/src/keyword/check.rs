@@ -1,4 +1,4 @@
-//! What is wrong with `farm` sections, beyond single lines.
+//! Errors of `farm` sections beyond single lines.
 
 use super::section::{Bind, Draft, Farm};
 use super::{codes, collections, entrance, gateway};
@@ -12,13 +12,13 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Bytes of a certificate file.
+/// Limit of a certificate file, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Bytes of a key.
+/// Bounds of a key, in bytes.
 const KEY_BYTES: RangeInclusive<usize> = 32..=1_024;
 
 pub(super) fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
-    // Who has a virtual address that moves has another node.
+    // A virtual address that moves implies another node.
     let has_others =
         !context.options.version.is_empty() || exchange.all(Service::KIND).next().is_some();
     let mut wrong = Vec::new();
@@ -52,7 +52,7 @@ fn missing(farm: &Farm) -> Vec<Diagnostic> {
             "add a line `host NAME ADDRESS` for each session host",
         ),
     ];
-    // A line that was refused says what is wrong with it.
+    // For a refused line, its own error was reported already.
     let missing = helps.into_iter().filter(|(keyword, _)| !farm.has(keyword));
     let told = |(keyword, help)| {
         let told = format!("farm section '{}' has no '{keyword}' line", farm.name.value);
@@ -69,7 +69,7 @@ fn hosts(farm: &Farm) -> Vec<Diagnostic> {
     twice(addresses)
 }
 
-/// The error for each host that is an address of the farm itself.
+/// Returns an error for each host whose address belongs to the farm itself.
 fn circles(farm: &Farm) -> Vec<Diagnostic> {
     let told = farm.hosts.iter().filter_map(|host| {
         let address = host.host.address;
@@ -89,7 +89,7 @@ fn circles(farm: &Farm) -> Vec<Diagnostic> {
     told.collect()
 }
 
-/// The error for each value that an earlier line has already.
+/// Returns an error for each value that an earlier line has already.
 fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diagnostic> {
     let mut seen: HashMap<K, Span> = HashMap::new();
     let mut wrong = Vec::new();
@@ -107,7 +107,8 @@ fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diag
     wrong
 }
 
-/// On a cluster another node may read what this one has signed.
+/// Returns an error for a missing key on a cluster, where another node may have to read tokens that
+/// this one has signed.
 fn no_key(farm: &Farm) -> Option<Diagnostic> {
     if farm.has("token-key") {
         return None;
@@ -144,13 +145,14 @@ pub(super) fn read(
     Ok(secret.bytes().to_vec())
 }
 
-/// The name that the certificates of `bind` lines have to have.
+/// Returns the name for which the certificates of `bind` lines have to be valid.
 pub(super) fn name(farm: &Farm) -> Option<(&str, Span)> {
     let name = farm.fqdn.as_ref()?;
     Some((&name.value, name.span))
 }
 
-/// Reads the certificate of an address, and tells what is wrong with it: it has to be valid for a name.
+/// Reads the certificate of an address and reports its errors, also if it is not valid for the
+/// name.
 pub(super) fn certificate_of(
     name: Option<(&str, Span)>,
     bind: &Bind,
@@ -183,7 +185,7 @@ pub(super) fn certificate_of(
     Some(pem)
 }
 
-/// Reads the key of tokens, and tells what is wrong with it.
+/// Reads the token key, and reports its errors.
 pub(super) fn key(file: &Written<PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
     let key =
         read("token-key", file, context).and_then(|key| match KEY_BYTES.contains(&key.len()) {

@@ -1,12 +1,12 @@
-//! Codes of what is wrong with `farm` sections.
+//! Error codes of `farm` sections.
 
 use access::keyword::{Codes, DirectoryCodes, ProxyCodes};
 use language::arguments::ArgumentCodes;
 
-/// The codes for missing, superfluous and invalid arguments.
+/// Codes for missing, superfluous and invalid arguments.
 pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&ARGUMENTS, &VALUE);
 
-/// The codes for lines that say who may sign in.
+/// Codes for lines about users.
 pub(super) static OF_ACCESS: Codes = Codes {
     value: &VALUE,
     twice: &TWICE,
@@ -14,13 +14,13 @@ pub(super) static OF_ACCESS: Codes = Codes {
     no_pam_users: &NO_PAM_USERS,
 };
 
-/// The codes for the files and the servers of a directory.
+/// Codes for the files and the servers of an LDAP directory.
 pub(super) static OF_DIRECTORY: DirectoryCodes = DirectoryCodes {
     file: &CERTIFICATE,
     no_server: &NO_SERVER,
 };
 
-/// The codes for the proxies in front.
+/// Codes for trusted proxies.
 pub(super) static OF_PROXIES: ProxyCodes = ProxyCodes {
     no_proxies: &NO_PROXIES,
     everybody: &EVERYBODY,

@@ -1,4 +1,5 @@
-//! The option `hosts` of the lines `desktop` and `app`: on which hosts of the farm something is.
+//! The option `hosts` of the lines `desktop` and `app`: it limits the desktop or a program to some
+//! hosts.
 
 use super::codes;
 use super::section::{Farm, HOSTS_MAX};
@@ -6,17 +7,17 @@ use access::keyword::named;
 use language::arguments::Args;
 use language::{Diagnostic, Word, Written, suggest};
 
-/// The words of the lines `desktop` and `app` that end a list of hosts or of groups.
+/// Options of the lines `desktop` and `app`, which end a list of hosts or of groups.
 const OPTIONS: [&str; 4] = ["args", "icon", "groups", "hosts"];
 
-/// The next word of a list, unless an option follows.
+/// Returns the next word of a list, or None before an option.
 pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l Word> {
     let is_option = |word: &&Word| OPTIONS.contains(&word.str());
     args.peek().filter(|word| !is_option(word))?;
     args.next()
 }
 
-/// Takes the hosts behind `hosts`.
+/// Parses the hosts after `hosts`.
 pub(super) fn hosts(
     args: &mut Args<'_>,
     before: &[Written<String>],
@@ -49,7 +50,7 @@ pub(super) fn hosts(
     }
 }
 
-/// What is wrong with the hosts of lines: they are not there, or all of them are drained.
+/// Returns errors for lines whose hosts do not exist, or are all drained.
 pub(super) fn wrong(farm: &Farm) -> Vec<Diagnostic> {
     let desktop = farm.portal.desktop.iter();
     let desktop = desktop.map(|one| ("the desktop".to_owned(), &one.hosts));

@@ -1,4 +1,4 @@
-//! What the lines for the portal come to: who comes in, and what they may start.
+//! Builds the configuration of the portal: who may sign in, and what they may start.
 
 use super::check::read;
 use super::codes;
@@ -13,16 +13,16 @@ use configuration::{Context, Exchange};
 use language::{Diagnostic, Span, Written};
 use std::collections::BTreeMap;
 
-/// Bytes of an icon.
+/// Limit of an icon file, in bytes.
 const ICON_BYTES_MAX: usize = 64 << 10;
-/// The kind of guests, as the part that has them exports it.
+/// Type of the guests that the part with the guests exports.
 const GUEST: &str = "guest";
-/// Lines that are nothing without a portal.
+/// Keywords that have no effect without a portal.
 const OF_PORTAL: [&str; 4] = ["desktop", "app", "guest-consoles", "sign"];
-/// Lines that are nothing without a portal or a gateway.
+/// Keywords that have no effect without a portal or a gateway.
 const OF_BOTH: [&str; 3] = ["users", "pam", "second-factor"];
 
-/// What is missing for a portal, or for what lines say of one.
+/// Returns errors for lines that the portal needs, and for lines that need a portal.
 pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     let Some(span) = farm.place("portal") else {
         let has_gateway = farm.has("gateway");
@@ -62,7 +62,7 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     missing.map(told).collect()
 }
 
-/// The users of a farm.
+/// Builds the list of a farm's users.
 pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange) -> List {
     let lines = &farm.portal;
     if let Some(ldap) = &lines.ldap {
@@ -82,11 +82,12 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
                 for group in groups {
                     unknown(group, &known_groups, &known, context);
                 }
-                // A group that is unknown is reported already.
+                // An unknown group is reported already.
                 no_users = { groups.iter() }.all(|group| known_groups.contains(&group.value));
                 known_groups
             }),
-            // That is told already, and everything else would follow from it.
+            // The missing userlist is reported already, and all further errors would follow from
+            // it.
             None => return Default::default(),
         },
         None => Default::default(),
@@ -116,7 +117,7 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
     }
 }
 
-/// Reports a list by which nobody signs in.
+/// Reports a userlist of which nobody can sign in.
 fn nobody(list: &Written<String>, context: &mut Context) {
     let told = format!(
         "nobody can sign in by userlist '{}': no user of it may",
@@ -126,14 +127,14 @@ fn nobody(list: &Written<String>, context: &mut Context) {
     context.tell(told.help("add a line `user` to the userlist, or users to a group of the line"));
 }
 
-/// Names the guests that have to be there.
+/// Records references to guests, which have to exist.
 pub(super) fn refer(farm: &Farm, exchange: &mut Exchange) {
     for guest in farm.portal.consoles.iter().flat_map(|line| &line.guests) {
         exchange.refer(GUEST, &guest.value, guest.span);
     }
 }
 
-/// Reports accounts that are one user here.
+/// Reports accounts that are the same user for the farm.
 fn one_user(users: &[User], span: Span, context: &mut Context) {
     let mut known = BTreeMap::new();
     for name in users.iter().map(|user| &user.account.name) {
@@ -148,7 +149,7 @@ fn one_user(users: &[User], span: Span, context: &mut Context) {
     }
 }
 
-/// The directory of a farm.
+/// Builds the LDAP directory of a farm.
 fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<Directory> {
     let lines = &farm.portal;
     if let Some(span) = farm.place("pam") {
@@ -169,7 +170,7 @@ fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<Director
     Some(directory)
 }
 
-/// Those of some groups; without groups, all.
+/// Returns the users of some groups; without groups, all users.
 fn of_groups(mut users: Vec<User>, groups: &[Written<String>]) -> Vec<User> {
     let is_in = |user: &User| {
         groups
@@ -180,7 +181,7 @@ fn of_groups(mut users: Vec<User>, groups: &[Written<String>]) -> Vec<User> {
     users
 }
 
-/// Reports a group that there is none of.
+/// Reports an unknown group.
 fn unknown(group: &Written<String>, all: &[String], known: &Known, context: &mut Context) {
     if !all.contains(&group.value) {
         let names = all.iter().map(String::as_str);
@@ -188,7 +189,7 @@ fn unknown(group: &Written<String>, all: &[String], known: &Known, context: &mut
     }
 }
 
-/// Marks the users without the second factor that all need.
+/// Marks the users without the required second factor, and warns that they cannot sign in.
 fn require(users: &mut [User], span: language::Span, context: &mut Context) {
     let mut without = Vec::new();
     for user in users
@@ -208,7 +209,7 @@ fn require(users: &mut [User], span: language::Span, context: &mut Context) {
     }
 }
 
-/// The portal of a farm; `first` is the certificate of its first `bind` line.
+/// Builds the portal of a farm; `first` is the certificate of its first `bind` line.
 pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -> Option<Portal> {
     let lines = &farm.portal;
     let authority = lines.authority.as_ref()?.value.clone();

@@ -9,12 +9,12 @@ use language::keyword::Keyword;
 use language::{Diagnostic, Span, Written};
 use std::ops::RangeInclusive;
 
-/// The port of HTTPS.
+/// Default port of HTTPS.
 const HTTPS: u16 = 443;
-/// The bounds of times, milliseconds.
+/// Bounds of timeouts, milliseconds.
 const LIMIT_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 
-/// What lines say of the gateway.
+/// Parsed lines of the gateway.
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     pub(super) web: Vec<Bind>,
@@ -48,7 +48,7 @@ fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The host and the port of a gateway's address.
+/// Splits the address of a gateway into host and port.
 fn address(text: &str) -> Result<(String, u16), &'static str> {
     const NONE: &str = "not an address such as https://desktop.example.org/remoteDesktopGateway/";
     let rest = text.strip_prefix("https://").ok_or(NONE)?;
@@ -73,7 +73,7 @@ fn address(text: &str) -> Result<(String, u16), &'static str> {
     }
 }
 
-/// What a gateway lacks.
+/// Returns errors for lines that the gateway needs and that are missing.
 pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     let Some(gateway) = &farm.gateway.gateway else {
         return Vec::new();
@@ -97,7 +97,7 @@ pub(super) fn incomplete(farm: &Farm) -> Vec<Diagnostic> {
     missing.map(told).collect()
 }
 
-/// The names that the certificates of `web` lines have to have.
+/// Returns the name for which the certificates of `web` lines have to be valid.
 pub(super) fn web_name(farm: &Farm) -> Option<(&str, Span)> {
     let gateway = farm.gateway.gateway.as_ref()?;
     Some((&gateway.value.name, gateway.span))

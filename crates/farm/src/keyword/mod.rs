@@ -1,4 +1,4 @@
-//! The section `farm`. Each keyword is a row.
+//! The section `farm`, with one row for each keyword.
 
 mod agents;
 mod check;
@@ -24,10 +24,10 @@ use part::codec;
 use section::Draft;
 use std::any::Any;
 
-/// The part's name.
+/// Name of the part.
 pub const NAME: &str = "farm";
 
-/// How long the role may take at a stop, milliseconds.
+/// Time that the role has to stop, milliseconds.
 const STOP_MS: u64 = 1_000;
 
 /// Remote desktops, as a part of a configuration.
@@ -76,7 +76,7 @@ static LINES: &[Family<LineBuilder>] = &[
 
 static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("farm", LINES, section::begin)];
 
-/// The section itself, as the manual has it.
+/// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
     kind: "section",
     name: "farm",
@@ -132,7 +132,7 @@ impl Tabled for Draft {
     }
 }
 
-/// What a section comes to. What is wrong with its files is told here.
+/// Builds the configuration of a farm. Errors of the section's files are reported here.
 fn build(farm: &section::Farm, context: &mut Context, exchange: &mut Exchange) -> Farm {
     let mut binds = |binds: &[section::Bind], name: Option<(&str, Span)>| -> Vec<Bind> {
         let one = |bind: &section::Bind| Bind {

@@ -1,4 +1,5 @@
-//! The lines of a `farm` section for its portal: its address, who signs in, and what they may start.
+//! The lines of a `farm` section for its portal: its address, who signs in, and what they may
+//! start.
 
 use super::section::{Draft, many, name, once, path, taken};
 use super::{LineBuilder, codes, collections};
@@ -8,19 +9,19 @@ use language::keyword::Keyword;
 use language::{Diagnostic, Span, Word, Written};
 use std::path::PathBuf;
 
-/// Programs of a section.
+/// Limit of programs in a section.
 const APPS_MAX: usize = 256;
-/// Groups of a line.
+/// Limit of groups in a line.
 const GROUPS_MAX: usize = 64;
-/// Letters of a title, of a path and of arguments.
+/// Limit of a title, a path or arguments, in characters.
 const TEXT_MAX: usize = 260;
-/// Lines `guest-consoles` of a section, and guests of one.
+/// Limit of `guest-consoles` lines in a section, and of guests in one line.
 const CONSOLES_MAX: usize = 64;
 const GUESTS_MAX: usize = 256;
-/// The name of the desktop in addresses.
+/// Name of the desktop in URLs.
 const DESKTOP: &str = "desktop";
 
-/// What lines say of the portal.
+/// Parsed lines of the portal.
 #[derive(Debug, Default)]
 pub(super) struct Portal {
     pub(super) authority: Option<Written<String>>,
@@ -32,18 +33,18 @@ pub(super) struct Portal {
     pub(super) ldap: Option<Ldap>,
     pub(super) pam: Pam,
     pub(super) secrets: Secrets,
-    /// All users need a second factor.
+    /// Position of the line that requires a second factor of all users.
     pub(super) required: Option<Span>,
 }
 
-/// A line `users`.
+/// Parsed `users` line.
 #[derive(Debug)]
 pub(super) struct Users {
     pub(super) list: Written<String>,
     pub(super) groups: Vec<Written<String>>,
 }
 
-/// A line `desktop`.
+/// Parsed `desktop` line.
 #[derive(Debug)]
 pub(super) struct Desktop {
     pub(super) title: String,
@@ -51,7 +52,7 @@ pub(super) struct Desktop {
     pub(super) hosts: Vec<Written<String>>,
 }
 
-/// A line `app`.
+/// Parsed `app` line.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) name: Written<String>,
@@ -63,7 +64,7 @@ pub(super) struct App {
     pub(super) hosts: Vec<Written<String>>,
 }
 
-/// A line `guest-consoles`.
+/// Parsed `guest-consoles` line.
 #[derive(Debug)]
 pub(super) struct Consoles {
     pub(super) guests: Vec<Written<String>>,
@@ -71,7 +72,7 @@ pub(super) struct Consoles {
 }
 
 impl Portal {
-    /// The groups for which there is something.
+    /// Returns the groups that lines of the portal name.
     pub(super) fn groups(&self) -> impl Iterator<Item = &Written<String>> {
         let desktop = self.desktop.iter().map(|desktop| &desktop.groups);
         let apps = self.apps.iter().map(|app| &app.groups);
@@ -91,7 +92,7 @@ fn portal(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The host, with a port that is not 443, of an address without a path.
+/// Returns the host of an address without a path, with its port if that is not 443.
 fn authority(text: &str) -> Option<String> {
     let rest = text.strip_prefix("https://")?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -164,7 +165,7 @@ fn bounded(args: &Args<'_>, word: &Word, count: usize, max: usize, what: &str) -
     }
 }
 
-/// Takes a text for people, or for a line of a `.rdp` file.
+/// Parses a text for display, or for a line of a `.rdp` file.
 fn text(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
     let word = args.required(what)?;
     let text = word.str();
@@ -260,7 +261,7 @@ fn guest_consoles(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// Takes the names of guests, and the word `groups` behind them.
+/// Parses the names of guests, and the word `groups` after them.
 fn guests(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     let mut guests = vec![named(args.required("a guest")?)];
     loop {

@@ -13,17 +13,17 @@ use language::{Diagnostic, Line, Span, Word, Written};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Sections that are read.
+/// Limit of sections.
 const SECTIONS_MAX: usize = 16;
-/// Hosts of a section, and its `bind` lines.
+/// Limit of the hosts of a section, and of its `bind` lines.
 pub(super) const HOSTS_MAX: usize = 64;
 const BINDS_MAX: usize = 8;
-/// Bytes of a name.
+/// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
-/// Bytes of the name of a farm (RFC 1035).
+/// Limit of the name of a farm, in bytes (RFC 1035).
 const FQDN_MAX: usize = 253;
 
-/// A section.
+/// Parsed section.
 #[derive(Debug)]
 pub(super) struct Farm {
     pub(super) name: Written<String>,
@@ -35,11 +35,11 @@ pub(super) struct Farm {
     pub(super) portal: Portal,
     pub(super) gateway: Gateway,
     pub(super) proxies: Proxies,
-    /// Keywords that were given, also in lines that were refused, and where.
+    /// Keywords that were given, also in refused lines, with their positions.
     given: Vec<(&'static str, Span)>,
 }
 
-/// What has a default.
+/// Lines that have defaults.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) balance: Balance,
@@ -50,7 +50,7 @@ pub(super) struct Settings {
     pub(super) notice: String,
 }
 
-/// A line `bind`.
+/// Parsed `bind` line.
 #[derive(Debug)]
 pub(super) struct Bind {
     pub(super) address: Written<SocketAddr>,
@@ -58,7 +58,7 @@ pub(super) struct Bind {
     pub(super) accepts_proxy: bool,
 }
 
-/// A line `host`.
+/// Parsed `host` line.
 #[derive(Debug)]
 pub(super) struct NamedHost {
     pub(super) name: Written<String>,
@@ -68,19 +68,19 @@ pub(super) struct NamedHost {
 }
 
 impl Farm {
-    /// Where a keyword was given first.
+    /// Returns the position of the first line with a keyword.
     pub(super) fn place(&self, keyword: &str) -> Option<Span> {
         let found = self.given.iter().find(|(known, _)| *known == keyword);
         found.map(|(_, span)| *span)
     }
 
-    /// Whether a keyword was given, also if its line was refused.
+    /// Returns whether a keyword was given, even if its line was refused.
     pub(super) fn has(&self, keyword: &str) -> bool {
         self.given.iter().any(|(known, _)| *known == keyword)
     }
 }
 
-/// The sections so far.
+/// Sections that have been parsed so far.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) farms: Vec<Farm>,
@@ -136,7 +136,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-/// The section that is being read, for a keyword that it may have several times.
+/// Returns the current section, for a keyword that it may contain several times.
 pub(super) fn many<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -149,7 +149,7 @@ pub(super) fn many<'d>(
     Ok(farm)
 }
 
-/// The section that is being read, for a keyword that it may have once.
+/// Returns the current section, for a keyword that it may contain once.
 pub(super) fn once<'d>(
     draft: &'d mut Draft,
     args: &Args<'_>,
@@ -247,7 +247,7 @@ fn listens(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
     Ok(SocketAddr::new(ip, port))
 }
 
-/// Takes a file.
+/// Parses a file path.
 pub(super) fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let file = PathBuf::from(word.str());
@@ -297,7 +297,7 @@ fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-/// The address of a host, with the port of RDP where it names none.
+/// Parses the address of a host; the port defaults to that of RDP.
 fn reaches(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
     let text = word.str();
     let with_port = text.parse::<SocketAddr>().ok();

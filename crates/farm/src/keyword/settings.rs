@@ -1,4 +1,4 @@
-//! The lines of a `farm` section with defaults.
+//! The lines of a `farm` section that have defaults.
 
 use super::LineBuilder;
 use super::section::{Draft, once, path};
@@ -9,14 +9,14 @@ use language::keyword::Keyword;
 use language::value::TimeUnit;
 use std::ops::RangeInclusive;
 
-/// The bounds of times, milliseconds.
+/// Bounds of the check interval and timeout, milliseconds.
 const CHECK_MS: RangeInclusive<u32> = 100..=3_600_000;
 const KEEP_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 const LOST_MS: RangeInclusive<u32> = 1_000..=86_400_000;
-/// Connections at one time.
+/// Bounds of the connection limit.
 const MAXCONN: RangeInclusive<u32> = 1..=100_000;
 
-/// Takes a time within bounds.
+/// Parses a time within bounds.
 pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<u64, Diagnostic> {
     let word = args.peek();
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -36,7 +36,7 @@ pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<
     }
 }
 
-/// A time in the largest unit in which it is a whole number, as people write it.
+/// Formats a time in the largest unit in which it is a whole number.
 fn written(ms: u32) -> String {
     let units = [
         (86_400_000, "d"),

@@ -1,4 +1,4 @@
-//! What `farm` sections come to, and what is said of wrong ones.
+//! Tests of `farm` sections: the resulting configuration, and the errors of wrong sections.
 
 use super::*;
 use crate::collection::CollectionId;
@@ -56,7 +56,7 @@ fn load(text: String, options: LoadOptions) -> Loaded {
     load_with(&[&PART], text, options, None)
 }
 
-/// With what another part exports.
+/// Loads a section together with the export of another part.
 fn load_with(
     parts: &[&'static Part],
     text: String,
@@ -306,7 +306,7 @@ fn proxies_in_front_are_trusted_by_their_addresses() {
     }
 }
 
-/// The lines of a portal that has all it needs.
+/// Lines of a valid portal.
 const PORTAL: &[&str] = &[
     "portal https://Desktop.example.org:8443/",
     "web :443 crt /desktop.pem",
@@ -361,7 +361,7 @@ fn a_portal_has_what_its_lines_say() {
     assert_eq!(plain.users.users.len(), 2);
 }
 
-/// Lines of a portal, each with a mistake.
+/// Lines of a portal, each with an error.
 const OF_PORTALS: &[&[&str]] = &[
     &["portal http://desktop.example.org/"],
     &["portal https://desktop.example.org/rdweb/"],
@@ -441,7 +441,7 @@ fn each_mistake_of_a_portal_is_told_at_its_line() {
     insta::assert_snapshot!(text);
 }
 
-/// A line `users ldap` that has all it needs.
+/// A valid `users ldap` line.
 const LDAP: &str = "users ldap ldaps://127.0.0.1 base dc=example,dc=org ca-file /ca.pem";
 
 #[test]
@@ -515,7 +515,7 @@ fn each_mistake_of_a_directory_is_told_at_its_line() {
     }
     let beside = [LDAP, "pam user root", PORTAL[0], PORTAL[1], PORTAL[3]];
     text.push_str(&with(&beside));
-    // The gateway alone knows NTLM and Basic; with a portal there are files.
+    // The gateway alone requires NTLM and Basic; with a portal there are `.rdp` files.
     text.push_str(&with(&[LDAP, GATEWAY, PORTAL[1]]));
     assert_eq!(
         with(&[LDAP, GATEWAY, PORTAL[1], PORTAL[0], PORTAL[3]]),
@@ -559,7 +559,7 @@ fn nodes_of_a_cluster_need_one_key() {
     assert!(told(BEGIN, options()).contains("error[E0983]"));
     let with_key = [BEGIN, &["token-key /farm.key"]].concat();
     assert_eq!(told(&with_key, options()), "");
-    // A file with an address that moves says the same without a cluster.
+    // A configuration with a virtual address that moves gets the same error without a cluster.
     let moves = |lines: &[&str]| {
         let export = Export::new(Service::KIND, "desktop", &Service::default());
         let loaded = load_with(
@@ -682,7 +682,7 @@ fn apps_on_the_same_hosts_are_one_collection() {
     let id = farm.collection(&one);
     assert_eq!(farm.collections(), [(id, one)].into());
     assert_eq!(farm.starts(id), ["Word", "Calc"]);
-    // All hosts by name are all hosts.
+    // A list of all hosts is the collection of all hosts.
     assert_eq!(farm.desktop(), CollectionId::ALL);
     assert_eq!(farm.starts(CollectionId::ALL), ["Desktop", "CAD"]);
     let portal = farm.portal.as_ref().unwrap();
@@ -718,7 +718,7 @@ language::codes! {
     NO_GUEST = "E0001", "no guest of this name", "As the part of guests has it.";
 }
 
-/// The part that has the guests `mail` and `erp`.
+/// The part that runs the guests `mail` and `erp`.
 static GUESTS: Part = Part {
     name: "guests",
     sections: Sections::NONE,

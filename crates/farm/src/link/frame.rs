@@ -1,4 +1,4 @@
-//! What two nodes say to each other.
+//! Frames between two nodes.
 
 use crate::agreement::Message;
 use crate::directory::Origin;
@@ -6,56 +6,56 @@ use nodes::Protocol;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
-/// Nodes with another version do not share their directories.
+/// Protocol version. Nodes with another version do not share their directories.
 pub(super) const PROTOCOL: Protocol = Protocol {
     of: "farms",
     port: super::PORT,
     signs: *b"EKFM",
     version: 4,
 };
-/// Bytes of a frame.
+/// Limit of a frame, in bytes.
 const FRAME_BYTES_MAX: usize = 512 << 10;
-/// How deep values may stand in each other.
+/// Limit of the nesting depth of values.
 const DEPTH_MAX: usize = 16;
-/// Farms of a node.
+/// Limit of farms of a node.
 const FARMS_MAX: usize = 16;
-/// Bytes of the name of a farm.
+/// Limit of the name of a farm, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
-/// One thing that a node says to another one.
+/// A frame from one node to another.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
-    /// The farms of the sender, with their directories; again whenever they change.
+    /// Farms of the sender, with their directories. Sent again after each change.
     Farms(Vec<(String, Origin)>),
     /// A message of one directory to another one.
     Farm {
-        /// The directory of the sender.
+        /// Directory of the sender.
         from: Origin,
-        /// That of the receiver.
+        /// Directory of the receiver.
         to: Origin,
-        /// What it says.
+        /// Message to the receiver's directory.
         message: Message,
     },
-    /// The sender is there.
+    /// Heartbeat.
     Ping,
     /// The sender stops: nobody has to wait for it.
     Leave,
 }
 
-/// Why a connection ends.
+/// Reason why a connection ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// What comes of the network, and of a program that says something else.
+    /// Error of the network, or a violation of the protocol.
     #[error("{link}{}", consequence(link))]
     Link {
-        /// What.
+        /// The error.
         #[from]
         link: nodes::Broken,
     },
-    /// It stops.
+    /// The other node stops.
     #[error("it has stopped")]
     Left,
-    /// This node has ended it.
+    /// This node has closed the connection, for this reason.
     #[error("{0}")]
     Cut(String),
 }
@@ -68,12 +68,12 @@ fn consequence(broken: &nodes::Broken) -> &'static str {
 }
 
 impl Broken {
-    /// What was said has no sense.
+    /// Returns the error for an invalid frame.
     pub(super) fn refused(why: impl Into<String>) -> Broken {
         nodes::Broken::Refused(why.into()).into()
     }
 
-    /// What there is of the network in it.
+    /// Returns the error of the network, if it is one.
     pub(super) fn of_link(&self) -> Option<&nodes::Broken> {
         match self {
             Broken::Link { link } => Some(link),
@@ -81,7 +81,7 @@ impl Broken {
         }
     }
 
-    /// The other side says nothing any more.
+    /// Returns the error for a node that no longer sends anything.
     pub(super) fn silent() -> Broken {
         nodes::Broken::Silent.into()
     }
@@ -94,7 +94,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame,
 /// Decodes a frame without its length.
 ///
 /// # Errors
-/// It is none, or has no bounds.
+/// Returns an error if the frame is invalid or exceeds the bounds.
 pub fn decode(bytes: &[u8]) -> Result<Frame, Broken> {
     checked(nodes::frame::decode(bytes, FRAME_BYTES_MAX, DEPTH_MAX)?)
 }

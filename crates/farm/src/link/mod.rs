@@ -1,6 +1,6 @@
-//! The link to the farm roles of the other nodes: TLS 1.3 with the certificates of the cluster on both
-//! sides. Of two nodes the one whose name is the lesser dials. The link carries what the directories
-//! say, and finds out when a node is gone; it decides nothing.
+//! Link to the farm roles of the other nodes: mutual TLS 1.3 with the certificates of the cluster.
+//! Of two nodes, the one with the lesser name connects to the other. The link carries the messages
+//! of the directories, and detects that a node is gone. It decides nothing.
 
 mod frame;
 mod session;
@@ -25,27 +25,27 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wire::Trusted;
 
-/// How often what is due is looked for.
+/// Interval of the checks for due work.
 const TICK: Duration = Duration::from_millis(50);
-/// Handshakes at one time.
+/// Limit of simultaneous handshakes.
 const HANDSHAKES: Rooms = Rooms {
     nodes: 16,
     strangers: 8,
 };
-/// How long a role that stops waits until the other nodes know it.
+/// Time for which a stopping role waits until the other nodes have received its message.
 const LEAVE: Duration = Duration::from_millis(300);
 
-/// What the link and its connections know together.
+/// State that the link shares with its connections.
 struct Shared {
     sites: Mutex<BTreeMap<String, Arc<Site>>>,
     bell: Bell,
     nodes: Mutex<Option<BTreeSet<String>>>,
-    /// Connections that are to end, and why.
+    /// Connections that have to end, with the reason.
     cut: Mutex<BTreeMap<String, String>>,
-    /// The turn of each node's connections: one at a time.
+    /// Lock of each node, so that it has one connection at a time.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     leaves: AtomicBool,
-    /// Why other nodes cannot connect.
+    /// Error of the listening socket, because of which other nodes cannot connect.
     trouble: Mutex<String>,
 }
 
@@ -73,7 +73,7 @@ impl Shared {
     }
 }
 
-/// The link. Dropping it ends its connections.
+/// The link. Dropping it closes its connections.
 pub struct Link {
     shared: Arc<Shared>,
     trusted: watch::Sender<Option<Arc<Trusted>>>,
@@ -81,10 +81,10 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts it without connections: the cluster has to say who the others are.
+    /// Starts the link without connections; [`Link::trust`] sets the other nodes.
     ///
     /// # Errors
-    /// The system has no thread or descriptor left.
+    /// Fails if the system has no thread or descriptor left.
     pub fn start() -> io::Result<Link> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -111,7 +111,7 @@ impl Link {
                 }
             });
             runtime.shutdown_background();
-            // Who has not waited has gone.
+            // The receiver is gone if nobody waited.
             let _ = ends.send(());
         })?;
         Ok(Link {
@@ -121,19 +121,19 @@ impl Link {
         })
     }
 
-    /// Rings when something is to be sent.
+    /// Returns the notifier for messages that are due.
     pub fn bell(&self) -> Bell {
         Arc::clone(&self.shared.bell)
     }
 
-    /// The cluster says this of its nodes.
+    /// Sets the cluster's nodes and their identities.
     pub fn trust(&self, trusted: Trusted) {
         let before = self.trusted.borrow().clone();
         let trusted = trusted.after(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
-    /// The name of this node; empty: the cluster has not said it.
+    /// Returns the name of this node; empty until the cluster has set it.
     pub fn me(&self) -> String {
         let trusted = self.trusted.borrow();
         trusted
@@ -142,7 +142,7 @@ impl Link {
             .unwrap_or_default()
     }
 
-    /// These are the farms now.
+    /// Replaces the farms of the link.
     pub fn set_sites(&self, sites: BTreeMap<String, Arc<Site>>) {
         let nodes = lock(&self.shared.nodes).clone();
         for (name, site) in &sites {
@@ -155,21 +155,22 @@ impl Link {
         self.shared.ring();
     }
 
-    /// Why other nodes cannot connect; empty: they can.
+    /// Returns why other nodes cannot connect; empty if they can.
     pub fn trouble(&self) -> String {
         lock(&self.shared.trouble).clone()
     }
 
-    /// Ends all connections. The other nodes do not wait for this one.
+    /// Closes all connections, with a message because of which the other nodes do not wait for this
+    /// one.
     pub fn leave(self) {
         self.shared.leaves.store(true, Ordering::Release);
         self.shared.ring();
-        // The other nodes close; one that does not is left.
+        // The other nodes close their connections. A node that does not is not waited for.
         let _ = self.ended.recv_timeout(LEAVE);
     }
 }
 
-/// Does for all farms what is due, until the link leaves.
+/// Does the due work of all farms, until the link ends.
 async fn ticks(shared: &Shared) {
     loop {
         tokio::time::sleep(TICK).await;
@@ -180,19 +181,19 @@ async fn ticks(shared: &Shared) {
             }
         }
         if shared.leaves() {
-            // What is left to say is said now.
+            // Time for sending the last messages.
             tokio::time::sleep(TICK).await;
             return;
         }
     }
 }
 
-/// Holds the connections to the nodes that the cluster names.
+/// Keeps connections to the nodes that the cluster names.
 async fn run(mut known: Known, shared: Arc<Shared>) {
     let mut places = Places::default();
     let mut tasks = JoinSet::new();
     while let Some(now) = places.next(&mut known).await {
-        // Those of before end.
+        // Connections of the old configuration end.
         tasks.shutdown().await;
         for site in shared.all() {
             let nodes = lock(&shared.nodes).clone().unwrap_or_default();
@@ -214,7 +215,7 @@ async fn run(mut known: Known, shared: Arc<Shared>) {
     }
 }
 
-/// Dials a node again and again.
+/// Connects to a node, again and again.
 async fn dials(known: &Known, node: &str, shared: &Shared) {
     let mut pause = Pause::default();
     loop {
@@ -232,14 +233,14 @@ async fn dials(known: &Known, node: &str, shared: &Shared) {
             }
             Err(broken) => broken.into(),
         };
-        // Before the next connection has its turn.
+        // Reported before the lock is released, so before the next connection can start.
         tell(shared, node, &broken);
         drop(own);
         pause.after(broken.of_link()).await;
     }
 }
 
-/// Tells all farms why there is no connection.
+/// Reports to all farms why there is no connection.
 fn tell(shared: &Shared, node: &str, broken: &Broken) {
     let why = broken.to_string();
     for site in shared.all() {
@@ -253,14 +254,14 @@ fn tell(shared: &Shared, node: &str, broken: &Broken) {
     }
 }
 
-/// Listens where the cluster reaches this node.
+/// Listens at this node's address within the cluster.
 async fn listens(known: &Known, shared: &Arc<Shared>) {
     let trouble = |why: Option<String>| *lock(&shared.trouble) = why.unwrap_or_default();
     let serves = |guest: Guest| {
         let shared = Arc::clone(shared);
         async move {
             let me = guest.trusted.me.clone();
-            // The lesser name dials.
+            // The node with the lesser name connects.
             let may = |from: &str| from < me.as_str();
             let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, may).await;
             drop(guest.place);
@@ -275,7 +276,7 @@ async fn listens(known: &Known, shared: &Arc<Shared>) {
     listen(PORT, known, HANDSHAKES, trouble, serves).await;
 }
 
-/// The life of a connection of another node. One before it ends: the node has dialled again.
+/// Runs a connection from another node. An earlier connection ends: the node has connected again.
 async fn serve(shared: &Shared, node: &str, stream: Answered) {
     let turn = shared.turn(node);
     let own = match turn.try_lock() {
@@ -291,7 +292,7 @@ async fn serve(shared: &Shared, node: &str, stream: Answered) {
     };
     lock(&shared.cut).remove(node);
     let broken = session::run(shared, node, stream).await;
-    // Before the next connection has its turn.
+    // Reported before the lock is released, so before the next connection can start.
     tell(shared, node, &broken);
     drop(own);
 }

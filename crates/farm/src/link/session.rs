@@ -1,5 +1,5 @@
-//! One connection to another node, from after the greetings to its end. One side of it reads, the other one
-//! writes; neither waits for the other.
+//! One connection to another node, from the greetings to its end. Reading and writing are
+//! independent: neither waits for the other.
 
 use super::Shared;
 use super::frame::{self, Broken, Frame};
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// How long a node says nothing until it counts as gone, and how often one says that it is there.
+/// Silence after which a node counts as gone, and the heartbeat interval.
 pub(super) const SILENT: Duration = Duration::from_millis(1_000);
 const PING: Duration = Duration::from_millis(200);
-/// Bytes of the messages of one farm, after which it is another one's turn.
+/// Bytes of one farm's messages after which the next farm gets its turn.
 const TURN_BYTES: usize = 64 << 10;
 
 /// A connection to a node.
@@ -28,11 +28,11 @@ struct Session<'a> {
 
 #[derive(Default)]
 struct Inner {
-    /// It has said which farms it has.
+    /// The other node has sent its farms.
     knows: bool,
-    /// The farms of the other node, and their directories.
+    /// Farms of the other node, and their directories.
     theirs: BTreeMap<String, Origin>,
-    /// The farms that both have: this node's, and the directory of the other one.
+    /// Farms that both nodes have: the local farm, and the directory of the other node.
     linked: BTreeMap<String, (Arc<Site>, Origin)>,
 }
 
@@ -63,7 +63,7 @@ where
 }
 
 impl Session<'_> {
-    /// Brings those farms together that both have now.
+    /// Links the farms that both nodes have now, and unlinks the others.
     fn reconcile(&self) {
         let sites = lock(&self.shared.sites).clone();
         let mut inner = lock(&self.inner);
@@ -104,7 +104,7 @@ impl Session<'_> {
                     self.reconcile();
                 }
                 Frame::Farm { from, to, message } => {
-                    // One of a directory that is gone says nothing to its successor.
+                    // A message to a previous directory is not for its successor.
                     if let Some(site) = self.site_of(from).filter(|site| site.origin() == to) {
                         let handled = site.handle(self.node, from, message);
                         handled.map_err(|error| Broken::refused(error.to_string()))?;
@@ -116,7 +116,7 @@ impl Session<'_> {
         }
     }
 
-    /// The farm whose directory at the other node has this origin.
+    /// Returns the farm whose directory at the other node has this origin.
     fn site_of(&self, origin: Origin) -> Option<Arc<Site>> {
         let inner = lock(&self.inner);
         let mut linked = inner.linked.values();
@@ -136,7 +136,7 @@ impl Session<'_> {
             let wrote = timeout(SILENT, self.write_all(to, &mut said, is_last)).await;
             wrote.map_err(|_| Broken::silent())??;
             if is_last {
-                // The other side closes.
+                // The other side closes the connection.
                 std::future::pending::<()>().await;
             }
             if let Ok(Err(_)) = timeout(PING, bell.changed()).await {
@@ -145,8 +145,8 @@ impl Session<'_> {
         }
     }
 
-    /// Writes what there is, or else that this node is there: all messages of a turn at once, since each write is
-    /// a packet of its own.
+    /// Writes the pending messages, or else a heartbeat. All messages of a turn are written at
+    /// once, since each write is a packet of its own.
     async fn write_all(
         &self,
         to: &mut (impl AsyncWrite + Unpin),
@@ -157,7 +157,7 @@ impl Session<'_> {
         let sites = lock(&self.shared.sites).clone().into_iter();
         let farms: Vec<_> = sites.map(|(name, site)| (name, site.origin())).collect();
         if said.as_ref() != Some(&farms) {
-            // Those that are new have to be ready for what comes then.
+            // New farms have to be linked before their first messages arrive.
             self.reconcile();
             write(&mut bytes, &Frame::Farms(farms.clone())).await?;
             *said = Some(farms);
@@ -179,7 +179,7 @@ impl Session<'_> {
                 };
                 write(&mut bytes, &to_it).await?;
             }
-            // The rest is for the next time, which comes at once.
+            // The rest follows in the next turn, which starts at once.
             if site.has_message(self.node) {
                 self.shared.ring();
             }

@@ -1,25 +1,26 @@
-//! The feed of Windows' "RemoteApp and Desktop Connections" ([MS-TSWP]): what a user may start, as XML.
+//! Feed for Windows' "RemoteApp and Desktop Connections" ([MS-TSWP]): the desktop and programs of a
+//! user, as XML.
 
 use super::offer::Offer;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
 
-/// The type of a feed whose version the client has chosen.
+/// Media type of a feed whose version the client has requested.
 const TYPE: &str = "application/x-msts-radc+xml";
-/// The name space of all versions.
+/// XML namespace of all versions.
 const SPACE: &str = "http://schemas.microsoft.com/ts/2007/05/tswf";
 
-/// The version of a feed.
+/// Version of a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
-    /// 1.1, for clients that do not choose.
+    /// Version 1.1, for clients that request none.
     One,
-    /// 2.0.
+    /// Version 2.0.
     Two,
 }
 
 impl Version {
-    /// That which a header `Accept` chooses ([MS-TSWP] 2.2.5).
+    /// Returns the version that an `Accept` header requests ([MS-TSWP] 2.2.5).
     pub fn of(accept: &str) -> Version {
         let mut ranges = accept.split(',');
         let chooses = |range: &str| {
@@ -38,7 +39,7 @@ impl Version {
         }
     }
 
-    /// The header `Content-Type` ([MS-TSWP] 2.2.1.4).
+    /// Returns the `Content-Type` header ([MS-TSWP] 2.2.1.4).
     pub fn kind(self) -> &'static str {
         match self {
             Version::One => "text/xml; charset=utf-8",
@@ -54,7 +55,7 @@ impl Version {
     }
 }
 
-/// A text in an attribute of XML. What XML cannot have is left out.
+/// Escapes a text for an XML attribute. Characters that XML does not allow are dropped.
 fn escaped(text: &str) -> String {
     let mut out = String::new();
     for one in text.chars() {
@@ -72,7 +73,8 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Writes the feed of some offers. `authority` is the host of the portal, `address` where clients connect.
+/// Writes the feed of some offers. `authority` is the host of the portal, `address` where clients
+/// connect.
 pub fn write(
     version: Version,
     (authority, address): (&str, &str),
@@ -113,7 +115,7 @@ fn resource(xml: &mut String, offer: &Offer<'_>, (authority, address): (&str, &s
         "Desktop"
     };
     let side = offer.side();
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = write!(
         xml,
         "<Resource ID=\"{id}\" Alias=\"{name}\" Title=\"{title}\" LastUpdated=\"{now}\" Type=\"{kind}\">\n<Icons>\n\

@@ -1,5 +1,5 @@
-//! Displays and terminals of guests: who may open them, their pages, and the connection of the browser to
-//! the part that has them.
+//! Displays and terminals of guests: who may open them, their pages, and the connection of the
+//! browser to the part that runs the guests.
 
 use super::{Facts, Portal, Reply, page, reply, sign_in};
 use crate::body::Body;
@@ -26,15 +26,15 @@ use tokio::net::UnixStream;
 
 /// Openings and closings that a report shows.
 const EVENTS_MAX: usize = 20;
-/// Said by the connection of a page that is not for its user.
+/// Close reason for a connection that its user may not open.
 const NONE: &str = "There is nothing here for you to open.";
-/// How often it is looked why a connection has ended.
+/// Poll interval for the reason why a connection has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(600);
-/// What a page with a script may: this portal's script, and its WebSocket.
+/// Content security policy of a page with a script: only this portal's script and its WebSocket.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// A path of a display or a terminal.
+/// Parsed path of a display or a terminal.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'p> {
     kind: &'static Kind,
@@ -43,7 +43,7 @@ pub(super) struct Wanted<'p> {
 }
 
 impl<'p> Wanted<'p> {
-    /// What a path names.
+    /// Parses a path.
     pub(super) fn of(path: &'p str) -> Option<Wanted<'p>> {
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
         let kind = KINDS.iter().find(|kind| kind.path == first)?;
@@ -59,7 +59,8 @@ impl<'p> Wanted<'p> {
         })
     }
 
-    /// The kind that the guest has in place of this one: its display may have become another one.
+    /// Returns the type that has replaced this one, since the guest's display may have changed its
+    /// protocol.
     fn instead(self, all: &[Guest]) -> Option<&'static Kind> {
         let guest = all.iter().find(|guest| guest.name == self.guest)?;
         let offered = guest.offers.iter().map(|(opens, _)| *opens);
@@ -71,7 +72,7 @@ impl<'p> Wanted<'p> {
     }
 }
 
-/// Whether a user may open what there is of a guest.
+/// Returns whether a user may open the screens of a guest.
 fn may(lines: &[Consoles], account: &Account, guest: &str) -> bool {
     let is_for = |line: &Consoles| {
         let is_of = line.guests.is_empty() || line.guests.iter().any(|name| name == guest);
@@ -81,7 +82,7 @@ fn may(lines: &[Consoles], account: &Account, guest: &str) -> bool {
 }
 
 impl Portal {
-    /// The guests that a user may open. None: that is nobody's to see.
+    /// Returns the guests that a user may open; None if the user may open none.
     pub(super) async fn guests_of(
         &self,
         facts: &Facts,
@@ -98,7 +99,8 @@ impl Portal {
         Some(known.map(|all| all.iter().filter(mine).cloned().collect()))
     }
 
-    /// A display or a terminal. What is not for a user is not there.
+    /// Handles the request for a display or a terminal. One for other users looks as if it did not
+    /// exist.
     pub(super) async fn opens(
         self: &Arc<Portal>,
         facts: &Facts,
@@ -127,7 +129,7 @@ impl Portal {
         }
     }
 
-    /// The page.
+    /// Returns the page.
     async fn screen(&self, facts: &Facts, visitor: &Visitor, wanted: Wanted<'_>) -> Reply {
         if let Ok(all) = self.guests.all().await
             && let Some(other) = wanted.instead(&all)
@@ -147,7 +149,8 @@ impl Portal {
         reply
     }
 
-    /// The bytes of the part in messages; without WebSocket, why there are none.
+    /// Handles the WebSocket with the screen's bytes; without a WebSocket, returns why there are
+    /// none.
     async fn socket(
         self: &Arc<Portal>,
         (visitor, token, from): (&Visitor, &str, IpAddr),
@@ -155,7 +158,7 @@ impl Portal {
         wanted: Wanted<'_>,
     ) -> Reply {
         let asked = Asked::of(head);
-        // A page of another site could open it with the cookie of this one.
+        // Otherwise a page of another site could open the screen with the cookie of this one.
         let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
         if matches!(asked, Asked::Socket(_)) && !is_own {
             let words = "This is opened by its own page only.";
@@ -192,7 +195,7 @@ impl Portal {
         })
     }
 
-    /// The guest that is wanted, if this can be opened of it now.
+    /// Returns the requested guest, if its screen can be opened now.
     async fn guest(&self, wanted: Wanted<'_>) -> Result<Guest, String> {
         let all = self.guests.all().await?;
         let found = all.iter().find(|guest| guest.name == wanted.guest);
@@ -201,7 +204,7 @@ impl Portal {
         found.cloned().ok_or_else(why)
     }
 
-    /// Has the part connected for a user.
+    /// Opens the screen at the part that runs the guests, for a user.
     async fn open(
         self: &Arc<Portal>,
         (name, token, from): (&str, &str, IpAddr),
@@ -229,8 +232,8 @@ impl Portal {
         Ok((part, open))
     }
 
-    /// Notes what a user did with a display or a terminal: in the report, in what `farm why` shows, and
-    /// in the log.
+    /// Records a user's action at a display or a terminal: in the report, in `farm why`, and in the
+    /// log.
     fn note(&self, (name, from): (&str, IpAddr), (wanted, done): (Wanted<'_>, &str), why: &str) {
         let what = format!("{} {done}", wanted.what());
         self.site.at_portal(name, from, &what, why);
@@ -250,12 +253,12 @@ impl Portal {
         });
     }
 
-    /// What users did last with displays and terminals.
+    /// Returns the recent openings and closings of displays and terminals.
     pub fn events(&self) -> Vec<Event> {
         lock(&self.events).iter().cloned().collect()
     }
 
-    /// A file of a library, or the script of the pages.
+    /// Returns a file of a library, or the script of the pages.
     pub(super) fn library(&self, facts: &Facts, head: &Parts) -> Option<Reply> {
         let path = head.uri.path();
         if path == SCRIPT_PATH {
@@ -277,7 +280,7 @@ impl Portal {
     }
 }
 
-/// How something of a guest stands.
+/// Returns the state of a guest's screen.
 fn standing(guest: &Guest, kind: &Kind) -> Standing {
     Standing {
         on: guest.on.clone(),
@@ -286,11 +289,11 @@ fn standing(guest: &Guest, kind: &Kind) -> Standing {
     }
 }
 
-/// What is open: its place, and the session by which it was opened.
+/// An open screen: its slot, and the session that opened it.
 struct Open {
     portal: Arc<Portal>,
     token: String,
-    /// Who opened it, and from where.
+    /// Name of the user, and the client address.
     by: (String, IpAddr),
     kind: &'static Kind,
     guest: String,
@@ -337,7 +340,7 @@ impl Guard for Open {
     async fn why_ended(self) -> String {
         let (portal, kind) = (Arc::clone(&self.portal), self.kind);
         let (guest, standing) = (self.guest.clone(), self.standing.clone());
-        // Another user need not wait for the reason.
+        // Dropped first: another user need not wait until the reason is known.
         drop(self);
         let since = Instant::now();
         loop {

@@ -1,6 +1,6 @@
-//! The portal of a farm: users sign in with a browser, and start what they may. A function from requests to
-//! responses; the listener gives it the requests. It has no socket, and asks nothing but the password
-//! checks of `access`.
+//! Portal of a farm: users sign in with a browser, and start desktops and programs. The portal maps
+//! requests to responses; the listener passes the requests. The portal has no socket, and calls
+//! only the password checks of `access`.
 
 mod feed;
 mod guests;
@@ -41,39 +41,39 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// The cookie of a session. Its prefix binds it to this host, to its root and to TLS.
+/// Cookie of a session. The prefix `__Host-` binds it to this host, to the root path and to TLS.
 const SESSION: &str = "__Host-evenkeel-desktop";
-/// The cookie of a browser in which somebody has signed in.
+/// Cookie of a browser in which a user has signed in.
 const DEVICE: &str = "__Host-evenkeel-desktop-device";
-/// The cookie of programs that read the feed ([MS-TSWP] 2.2.3).
+/// Cookie of programs that read the feed ([MS-TSWP] 2.2.3).
 const OF_FEED: &str = ".ASPXAUTH";
-/// Where the feed is, in lower case, and where its programs sign in.
+/// Paths of the feed and of its programs' sign-in, in lower case.
 const FEED: &str = "/rdweb/feed/webfeed.aspx";
 const FEED_LOGIN: &str = "/rdweb/feedlogin/webfeedlogin.aspx";
-/// The port of HTTPS.
+/// Default port of HTTPS.
 const HTTPS: u16 = 443;
-/// Bytes of a path.
+/// Limit of a path, in bytes.
 const PATH_MAX: usize = 512;
 
-/// The portal of a farm while it runs.
+/// Portal of a farm while it runs.
 pub struct Portal {
     site: Arc<Site>,
     desk: Arc<Desk>,
     facts: RwLock<Option<Arc<Facts>>>,
     guests: Arc<Guests>,
-    /// What users did with displays and terminals of guests.
+    /// Recent openings and closings of guests' displays and terminals.
     events: Mutex<VecDeque<Event>>,
 }
 
-/// What the files say.
+/// Configuration of the portal.
 struct Facts {
     portal: config::Portal,
     users: List,
-    /// What the pages are of.
+    /// Name of the farm on the pages.
     brand: String,
-    /// Where clients connect.
+    /// Address to which clients connect.
     address: String,
-    /// The gateway, as clients have it.
+    /// Address of the gateway for clients.
     gateway: Option<String>,
     signer: Signer,
 }
@@ -112,10 +112,11 @@ impl Facts {
 }
 
 impl Portal {
-    /// The portal of a farm, with what a former process kept. Without a line `portal` it has no page.
+    /// Creates the portal of a farm with the state of the previous process. Without a `portal` line
+    /// it has no pages.
     ///
     /// # Errors
-    /// Why it cannot serve, in words.
+    /// Returns why the portal cannot serve.
     pub fn new(
         site: Arc<Site>,
         kept: Option<Kept>,
@@ -138,10 +139,10 @@ impl Portal {
         Ok(portal)
     }
 
-    /// Goes over to the lines that the site has.
+    /// Applies the current configuration of the site.
     ///
     /// # Errors
-    /// Why it continues with those that it has.
+    /// Returns why the portal keeps its current configuration.
     pub fn change(&self) -> Result<(), String> {
         let mut sessions = lock(&self.desk.sessions);
         let facts = self.site.with_farm(|farm| {
@@ -158,12 +159,13 @@ impl Portal {
         Ok(())
     }
 
-    /// Where passwords are verified, for the gateway, too: who guesses at both guesses no more often.
+    /// Returns the verifier of passwords. The gateway uses it, too, so that guessing at both is
+    /// limited as guessing at one.
     pub fn desk(&self) -> Arc<Desk> {
         Arc::clone(&self.desk)
     }
 
-    /// What the next process needs.
+    /// Returns the state for the next process.
     pub fn kept(&self) -> Kept {
         lock(&self.desk.sessions).kept()
     }
@@ -173,7 +175,7 @@ impl Portal {
         facts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Answers a request of a client at an address.
+    /// Handles a request of a client at an address.
     pub async fn respond<B>(self: &Arc<Self>, from: IpAddr, request: Request<B>) -> Reply
     where
         B: Body,
@@ -226,7 +228,7 @@ impl Portal {
         }
     }
 
-    /// Who has signed in, and the token of the session.
+    /// Returns the signed-in user of a request, and the token of the session.
     fn visitor<'h>(&self, facts: &Facts, headers: &'h HeaderMap) -> Option<(Visitor, &'h str)> {
         self.of_cookie(facts, headers, SESSION)
     }
@@ -241,7 +243,7 @@ impl Portal {
         tokens.find_map(|token| Some((self.of_token(facts, token)?, token)))
     }
 
-    /// Who has signed in with this token.
+    /// Returns the user who signed in with this token.
     fn of_token(&self, facts: &Facts, token: &str) -> Option<Visitor> {
         if self.site.why_closed().is_some() {
             return None;
@@ -280,7 +282,7 @@ impl Portal {
         reply::html(StatusCode::OK, page::list(&list))
     }
 
-    /// What has the name of something in its path, and the feed, whose paths have any case.
+    /// Handles paths that contain a name, and the feed, whose paths are case-insensitive.
     async fn named(&self, facts: &Facts, from: IpAddr, head: &Parts, path: &str) -> Reply {
         let lower = path.to_ascii_lowercase();
         match &*lower {
@@ -309,7 +311,7 @@ impl Portal {
             },
         };
         let offers = facts.offers(&account);
-        // What is not for a user is not there.
+        // An offer for other users looks as if it did not exist.
         let Some(offer) = offers.into_iter().find(|offer| offer.name() == name) else {
             return facts.failure(StatusCode::NOT_FOUND, "");
         };
@@ -321,7 +323,7 @@ impl Portal {
         }
     }
 
-    /// The `.rdp` file of what a user starts.
+    /// Builds the `.rdp` file of what a user starts.
     fn start(&self, facts: &Facts, from: IpAddr, name: &str, offer: Offer<'_>) -> Reply {
         let Some(user) = User::named(name) else {
             return facts.failure(StatusCode::NOT_FOUND, "");
@@ -346,7 +348,7 @@ impl Portal {
     async fn feed(&self, facts: &Facts, from: IpAddr, head: &Parts) -> Reply {
         let account = match self.program(facts, from, &head.headers).await {
             Ok(account) => account,
-            // Programs sign in there, and come back with what they get.
+            // Programs sign in at that path, and come back with the cookie.
             Err(Asks::Nothing) => return reply::found("/RDWeb/FeedLogin/WebFeedLogin.aspx"),
             Err(Asks::Refused(reply)) => return *reply,
         };
@@ -372,7 +374,7 @@ impl Portal {
         }
     }
 
-    /// The user of a program: by the cookie that it got, or by name and password (RFC 7617).
+    /// Returns the user of a program: by its cookie, or by name and password (RFC 7617).
     async fn program(
         &self,
         facts: &Facts,
@@ -411,7 +413,7 @@ impl Portal {
     }
 }
 
-/// The reply while nobody may sign in: a page with the reason, for programs its text.
+/// Returns the response while nobody may sign in: a page with the reason, or its text for programs.
 fn closed(facts: &Facts, head: &Parts, why: &str) -> Reply {
     let path = head.uri.path().to_ascii_lowercase();
     let is_program =
@@ -425,15 +427,15 @@ fn closed(facts: &Facts, head: &Parts, why: &str) -> Reply {
     reply
 }
 
-/// Why a program has nobody.
+/// Reason why a program's request has no user.
 enum Asks {
-    /// It says nothing of a user.
+    /// The request contains no credentials.
     Nothing,
-    /// What it says is refused.
     Refused(Box<Reply>),
 }
 
-/// On a cluster all nodes have the key of tokens, so who has signed in at one of them has at all.
+/// Derives the session key from the token key, which all nodes of a cluster have. So a sign-in at
+/// one node is valid at all of them.
 fn share(sessions: &mut Sessions, farm: &Farm) {
     if farm.tokens.key.is_empty() {
         return;

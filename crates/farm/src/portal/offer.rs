@@ -1,4 +1,4 @@
-//! What a user may start.
+//! Desktop and programs that a user may start.
 
 use crate::config::{App, Desktop, Portal};
 use crate::icon::{Drawn, draw, side_of};
@@ -6,10 +6,10 @@ use configuration::Account;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// The side of icons that are drawn here, pixels.
+/// Side of the icons that are drawn here, pixels.
 const SIDE: u32 = 64;
 
-/// Something that a user may start.
+/// Desktop or program that a user may start.
 #[derive(Clone, Copy, Debug)]
 pub enum Offer<'o> {
     /// The full desktop.
@@ -19,7 +19,7 @@ pub enum Offer<'o> {
 }
 
 impl<'o> Offer<'o> {
-    /// What a user may start.
+    /// Returns everything that a user may start.
     pub fn all(portal: &'o Portal, user: &Account) -> Vec<Offer<'o>> {
         let desktop = portal.desktop.iter().map(Offer::Desktop);
         let all = desktop.chain(portal.apps.iter().map(Offer::App));
@@ -34,7 +34,7 @@ impl<'o> Offer<'o> {
         groups.is_empty() || groups.iter().any(|group| user.groups.contains(group))
     }
 
-    /// The hosts that have it; none: all of the farm.
+    /// Hosts that have it; empty: all hosts of the farm.
     pub fn hosts(self) -> &'o BTreeSet<String> {
         match self {
             Offer::Desktop(desktop) => &desktop.hosts,
@@ -42,7 +42,7 @@ impl<'o> Offer<'o> {
         }
     }
 
-    /// Its name in addresses.
+    /// Name in URLs.
     pub fn name(self) -> &'o str {
         match self {
             Offer::Desktop(_) => "desktop",
@@ -50,7 +50,7 @@ impl<'o> Offer<'o> {
         }
     }
 
-    /// What users see.
+    /// Title for users.
     pub fn title(self) -> &'o str {
         match self {
             Offer::Desktop(desktop) => &desktop.title,
@@ -58,7 +58,7 @@ impl<'o> Offer<'o> {
         }
     }
 
-    /// The program; None: it is the desktop.
+    /// Returns the program; None for the desktop.
     pub fn app(self) -> Option<&'o App> {
         match self {
             Offer::Desktop(_) => None,
@@ -66,7 +66,7 @@ impl<'o> Offer<'o> {
         }
     }
 
-    /// Its icon, PNG.
+    /// Returns the icon, PNG.
     pub fn icon(self) -> Cow<'o, [u8]> {
         match self {
             Offer::App(app) if !app.icon.is_empty() => Cow::Borrowed(&app.icon),
@@ -75,7 +75,7 @@ impl<'o> Offer<'o> {
         }
     }
 
-    /// The side of its icon, pixels.
+    /// Side of the icon, pixels.
     pub fn side(self) -> u32 {
         let own = self.app().and_then(|app| side_of(&app.icon));
         own.unwrap_or(SIDE)

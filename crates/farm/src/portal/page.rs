@@ -1,4 +1,4 @@
-//! The pages of the portal. Values in, markup out; maud escapes all texts.
+//! Pages of the portal. The functions turn values into markup; maud escapes all texts.
 
 use super::offer::Offer;
 use crate::guests::Guest;
@@ -10,52 +10,52 @@ use part::report::{Grade, State};
 use screen::kind::{KINDS, Kind};
 use screen::page as screens;
 
-/// The style sheet.
+/// Style sheet of the pages.
 pub const STYLE: &str = concat!(
     include_str!("../../../access/src/page/base.css"),
     include_str!("style.css"),
     include_str!("../../../screen/src/screen.css")
 );
 
-/// What the list shows.
+/// Contents of the list page.
 #[derive(Clone, Copy, Debug)]
 pub struct List<'l> {
-    /// What the pages are of.
+    /// Name of the farm in the page's top.
     pub brand: &'l str,
-    /// Who has signed in.
+    /// User who has signed in.
     pub visitor: &'l Visitor,
-    /// What they may start.
+    /// Desktop and programs that the user may start.
     pub offers: &'l [Offer<'l>],
-    /// The names of those that cannot be started now: no host takes users.
+    /// Names of those that cannot be started now, because no host accepts users.
     pub closed: &'l [&'l str],
-    /// The guests that they may open, or why those are not known; None: that is not theirs.
+    /// Guests that the user may open, or why they are not known; None if the user may open none.
     pub guests: Option<&'l Result<Vec<Guest>, String>>,
-    /// Their sessions.
+    /// Sessions of the user.
     pub sessions: &'l [Stay],
-    /// What users of their host have to know.
+    /// Notice for the users of a drained host.
     pub notice: Option<&'l str>,
-    /// The host of the portal in addresses.
+    /// Host of the portal in URLs.
     pub authority: &'l str,
-    /// The gateway, as clients have it.
+    /// Address of the gateway for clients.
     pub gateway: Option<&'l str>,
 }
 
-/// What the page of a display or a terminal shows.
+/// Contents of the page of a display or a terminal.
 #[derive(Clone, Copy)]
 pub struct Screen<'s> {
-    /// What the pages are of.
+    /// Name of the farm in the page's top.
     pub brand: &'s str,
-    /// Who has signed in.
+    /// User who has signed in.
     pub visitor: &'s Visitor,
-    /// A display or a terminal.
+    /// Type of the screen: a display or a terminal.
     pub kind: &'s Kind,
-    /// The guest.
+    /// Name of the guest.
     pub guest: &'s str,
-    /// The path of the script; None: the library that draws it is missing.
+    /// Path of the script; None if the library that draws the screen is missing.
     pub script: Option<&'s str>,
 }
 
-/// A page with its top.
+/// Builds a page with its top.
 fn frame(
     (brand, visitor): (&str, &Visitor),
     (title, script): (&str, Option<&str>),
@@ -82,7 +82,7 @@ fn frame(
     }
 }
 
-/// What a user may start, and the guests that they may open.
+/// Builds the list of what a user may start, and of the guests that the user may open.
 pub fn list(list: &List<'_>) -> Markup {
     let starts = !list.offers.is_empty();
     let content = html! {
@@ -102,7 +102,7 @@ pub fn list(list: &List<'_>) -> Markup {
     )
 }
 
-/// The page of a display or a terminal.
+/// Builds the page of a display or a terminal.
 pub fn screen(page: &Screen<'_>) -> Markup {
     let title = format!("{} of {}", page.kind.title, page.guest);
     let path = format!("/{}/{}", page.kind.path, page.guest);
@@ -116,7 +116,7 @@ pub fn screen(page: &Screen<'_>) -> Markup {
     frame((page.brand, page.visitor), (&title, page.script), &content)
 }
 
-/// The guests that can be opened now.
+/// Builds the list of guests that can be opened now.
 fn guests(known: &Result<Vec<Guest>, String>) -> Markup {
     html! {
         section.guests {
@@ -146,7 +146,7 @@ fn guest(guest: &Guest) -> Markup {
     }
 }
 
-/// How a guest is, and where.
+/// Formats the state of a guest, and its node.
 fn state(state: Option<&State>, on: &str) -> Markup {
     let class = |state: &State| match state.grade {
         Grade::Unknown => "unknown",
@@ -241,7 +241,7 @@ fn help(authority: &str) -> Markup {
     }
 }
 
-/// A time in the largest unit that it has.
+/// Formats a time in its largest unit.
 fn time(ms: u64) -> String {
     let minutes = ms / 60_000;
     match minutes {

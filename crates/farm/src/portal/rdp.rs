@@ -1,37 +1,38 @@
-//! A `.rdp` file: how a client connects, and what it starts, signed as `rdpsign.exe` does it.
+//! A `.rdp` file: how a client connects, and what it starts. The signature has the format of
+//! `rdpsign.exe`.
 
 use crate::config::App;
 use crate::signature::Signer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// What is before the PKCS#7 of a signature: two numbers that `rdpsign.exe` always writes.
+/// Header before the PKCS#7 of a signature: two numbers that `rdpsign.exe` always writes.
 const HEAD: [u8; 8] = [1, 0, 1, 0, 1, 0, 0, 0];
 
-/// The gateway is used where a direct connection cannot be made.
+/// Gateway usage: only where a direct connection cannot be made.
 const GATEWAY_WHERE_NEEDED: u8 = 2;
-/// The cookie of the file says to the gateway who it is.
+/// Gateway credentials: the cookie in the file.
 const GATEWAY_BY_COOKIE: u8 = 5;
 
-/// What a file says.
+/// Contents of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'f> {
-    /// Where the client connects: a name, with a port that is not 3389.
+    /// Address to which the client connects: a name, with a port that is not 3389.
     pub address: &'f str,
-    /// The routing token, without its end.
+    /// Routing token, without its end.
     pub token: &'f str,
-    /// The user.
+    /// Name of the user.
     pub user: &'f str,
-    /// What is started; None: the full desktop.
+    /// Program to start; None: the full desktop.
     pub app: Option<&'f App>,
-    /// The gateway, and the cookie of the user for it.
+    /// Address of the gateway, and the user's cookie for it.
     pub gateway: Option<(&'f str, &'f str)>,
 }
 
-/// A line: its name, whether its value is a number, the value. The name in a signature is in `SIGNED`.
+/// A line: name, whether the value is a number, value. `SIGNED` has the name in a signature.
 type Line = (&'static str, bool, String);
 
-/// What a signature covers, in its order, with the names there.
+/// Lines that a signature covers, in its order, with their names there.
 const SIGNED: [(&str, &str); 15] = [
     ("full address", "Full Address"),
     ("alternate full address", "Alternate Full Address"),
@@ -55,7 +56,7 @@ fn lines(file: &File<'_>) -> Vec<Line> {
     let number = |name, value: u8| (name, true, value.to_string());
     let mut lines = vec![
         text("full address", file.address),
-        // Without it somebody could add another one to a signed file.
+        // If this line were missing, an attacker could add another address to a signed file.
         text("alternate full address", file.address),
         number("use redirection server name", 1),
         number("negotiate security layer", 1),
@@ -88,13 +89,13 @@ fn lines(file: &File<'_>) -> Vec<Line> {
         number("redirectclipboard", 1),
     ]);
     if file.app.is_none() {
-        // The whole screen.
+        // 2: full screen.
         lines.push(number("screen mode id", 2));
     }
     lines
 }
 
-/// A line of a file. A control character would begin another one.
+/// Formats a line. Control characters are removed, since they would start another line.
 fn written((name, is_number, value): &Line) -> String {
     let kind = if *is_number { 'i' } else { 's' };
     let value: String = value.chars().filter(|one| !one.is_control()).collect();
@@ -105,10 +106,10 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// Writes a file, signed.
+/// Builds a signed file.
 ///
 /// # Errors
-/// It cannot be signed: why, in words.
+/// Returns why the file cannot be signed.
 pub fn write(file: &File<'_>, signer: &Signer) -> Result<Vec<u8>, String> {
     let lines = lines(file);
     let (mut signed, mut scope) = (String::new(), Vec::new());
@@ -125,7 +126,7 @@ pub fn write(file: &File<'_>, signer: &Signer) -> Result<Vec<u8>, String> {
     let signature = [&HEAD[..], &length.to_le_bytes(), &signature].concat();
     let mut text: String = lines.iter().map(|line| written(line) + "\r\n").collect();
     text = text + &scope + "signature:s:" + &BASE64.encode(signature) + "\r\n";
-    // Clients read ASCII as it is, and everything else as UTF-16 behind its mark.
+    // Clients read ASCII as it is, and everything else as UTF-16 after a byte order mark.
     Ok(match text.is_ascii() {
         true => text.into_bytes(),
         false => utf16(&format!("\u{feff}{text}")),

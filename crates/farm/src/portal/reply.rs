@@ -1,4 +1,4 @@
-//! Responses of the portal, and what each of them says to a browser.
+//! Responses of the portal, with their security headers.
 
 use super::Facts;
 use crate::body::Body;
@@ -14,13 +14,13 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use maud::Markup;
 
-/// A response.
+/// Response of the portal.
 pub type Reply = Response<Body>;
 
-/// Nothing from elsewhere, no script at all.
+/// Content security policy: nothing from other sites, and no script at all.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
-/// How programs say who they are (RFC 7617).
+/// Authentication challenge for programs (RFC 7617).
 const BASIC: &str = "Basic realm=\"remote desktops\", charset=\"UTF-8\"";
 
 fn reply(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Reply {
@@ -30,7 +30,7 @@ fn reply(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Reply {
     reply
 }
 
-/// Sets a header, unless its value cannot be one.
+/// Sets a header, unless the value is not a valid one.
 pub(super) fn set(reply: &mut Reply, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers_mut().append(name, value);
@@ -57,7 +57,7 @@ pub(super) fn bytes(kind: &'static str, bytes: Vec<u8>) -> Reply {
     reply(StatusCode::OK, kind, bytes)
 }
 
-/// What a farm without a portal has at all paths.
+/// Returns the response of a farm without a portal, for all paths.
 pub(super) fn nothing() -> Reply {
     reply(
         StatusCode::NOT_FOUND,
@@ -66,7 +66,7 @@ pub(super) fn nothing() -> Reply {
     )
 }
 
-/// A file to keep.
+/// Returns a file to download.
 pub(super) fn download(name: &str, bytes: Vec<u8>) -> Reply {
     let mut reply = reply(StatusCode::OK, "application/x-rdp", bytes);
     set(
@@ -83,17 +83,17 @@ fn leads(status: StatusCode, path: &str) -> Reply {
     reply
 }
 
-/// To another page.
+/// Redirects to another page.
 pub(super) fn to(path: &str) -> Reply {
     leads(StatusCode::SEE_OTHER, path)
 }
 
-/// To where a program signs in.
+/// Redirects to the sign-in of programs.
 pub(super) fn found(path: &str) -> Reply {
     leads(StatusCode::FOUND, path)
 }
 
-/// Asks a program for name and password.
+/// Requests name and password from a program.
 pub(super) fn asks() -> Reply {
     let mut reply = text(
         StatusCode::UNAUTHORIZED,
@@ -110,7 +110,7 @@ pub(super) fn too_often(seconds: u64) -> Reply {
     reply
 }
 
-/// A file of this program: it changes with the program only.
+/// Returns a static file of this program. It changes only with the program, so it can be cached.
 pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Reply {
     let hash = digest(&SHA256, text.as_bytes());
     let tag: String = { hash.as_ref().iter().take(8) }
@@ -130,14 +130,14 @@ pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) 
 }
 
 impl Facts {
-    /// An error as a page.
+    /// Returns an error as a page.
     pub(super) fn failure(&self, status: StatusCode, words: &str) -> Reply {
         let page = page::failure(&self.brand, status.as_u16(), words, "To the list");
         html(status, page)
     }
 }
 
-/// Adds what every response says to a browser.
+/// Adds the headers of every response.
 pub(super) fn secured(mut reply: Reply) -> Reply {
     let headers = reply.headers_mut();
     for (name, value) in [

@@ -1,4 +1,4 @@
-//! How a user comes in: by a password, and the code of a second factor if there is one.
+//! Sign-in of a user: by a password, and by the code of a second factor if the user has one.
 
 use super::{DEVICE, Facts, Portal, Reply, SESSION, cookies, reply};
 use crate::user::asked_name;
@@ -20,28 +20,28 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Bytes of a form.
+/// Limit of a form, in bytes.
 const FORM_BYTES_MAX: usize = 16 << 10;
-/// How long the body of a request may take.
+/// Timeout for the body of a request.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
-/// Said to somebody whose password nobody can check.
+/// Message for a user whose password cannot be verified now.
 pub(super) const UNAVAILABLE: &str =
     "The password cannot be checked now. Try again later, or ask an administrator.";
-/// Why somebody came in or did not, for operators.
+/// Reasons for a successful or failed sign-in, for operators.
 const RIGHT: &str = "the password was right";
 const WRONG_CODE: &str = "the password was right, and the code was wrong or was used";
 const MISSING: &str = "the user needs a second factor, and has none";
-/// Where everybody goes after signing in.
+/// Page after the sign-in.
 const NEXT: &str = "/";
 
-/// The fields of a form.
+/// Fields of a form.
 struct Form(Vec<(String, String)>);
 
 impl Form {
     /// Reads the form of a request.
     ///
     /// # Errors
-    /// It is too large, or did not come whole and in time.
+    /// Returns an error if the form is too large, incomplete or late.
     async fn read<B>(facts: &Facts, body: B) -> Result<Form, Reply>
     where
         B: Body,
@@ -65,23 +65,23 @@ impl Form {
         }
     }
 
-    /// The first value of a field.
+    /// Returns the first value of a field.
     fn field(&self, name: &str) -> &str {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map_or("", |(_, value)| value)
     }
 }
 
-/// Whether a form came from a page of this portal.
+/// Returns whether a form was sent by a page of this portal.
 pub(super) fn is_own(head: &Parts) -> bool {
     let text = |name: HeaderName| head.headers.get(name)?.to_str().ok();
-    // HTTP/2 has it in `:authority`.
+    // HTTP/2 has the host in `:authority`.
     let host = { head.uri.authority() }
         .map(Authority::as_str)
         .or_else(|| text(HOST));
     let origins = head.headers.get_all(ORIGIN).iter();
     let origin = origin::said(origins.map(|origin| origin.to_str().ok()));
-    // A page that came without TLS may be anybody's.
+    // A page without TLS may have been forged.
     if origin.is_some_and(|origin| !origin.starts_with("https://")) {
         return false;
     }
@@ -97,7 +97,7 @@ fn foreign(facts: &Facts) -> Reply {
 }
 
 impl Portal {
-    /// The form.
+    /// Returns the sign-in form.
     pub(super) fn form(&self, facts: &Facts, head: &Parts) -> Reply {
         match self.visitor(facts, &head.headers) {
             Some(_) => reply::to(NEXT),
@@ -105,7 +105,7 @@ impl Portal {
         }
     }
 
-    /// Somebody signs in: with a password, or after that with a code.
+    /// Handles a sign-in form: a password, or after that a code.
     pub(super) async fn sign_in<B>(
         &self,
         facts: &Facts,
@@ -144,7 +144,7 @@ impl Portal {
         }
     }
 
-    /// Somebody has given the password: that is enough, or a code is to come.
+    /// Handles a correct password: the user is signed in, or has to send a code.
     fn first(&self, facts: &Facts, from: IpAddr, user: &User) -> Reply {
         match &user.second_factor {
             SecondFactor::None => self.begin(facts, from, &user.account),
@@ -167,7 +167,7 @@ impl Portal {
         }
     }
 
-    /// Somebody who has given the password gives a code.
+    /// Handles the code of a user whose password was correct.
     async fn second(
         &self,
         facts: &Facts,
@@ -196,13 +196,13 @@ impl Portal {
         }
     }
 
-    /// A name and a password are refused. Only what the limiter counts is noted: the rest could drive all else out of
-    /// what `farm why` knows.
+    /// Records a refused name and password. Only failures that the limiter counts are recorded:
+    /// others could displace everything else that `farm why` shows.
     pub(super) fn refuses(&self, name: &str, from: IpAddr, why: Refused) {
         let why = match why {
             Refused::Wrong => "wrong name or password, or in no group that may sign in",
             Refused::TooOften(_) => return self.site.has_to_wait(name, from, "portal"),
-            // The log says why nobody can.
+            // The log has the reason already.
             Refused::NoTry | Refused::Unavailable => return,
         };
         self.site.at_portal(name, from, "refused", why);
@@ -231,7 +231,7 @@ impl Portal {
         }
     }
 
-    /// Somebody goes.
+    /// Signs the user out.
     pub(super) async fn sign_out<B>(&self, facts: &Facts, head: &Parts, body: B) -> Reply
     where
         B: Body,
@@ -256,7 +256,7 @@ impl Portal {
     }
 }
 
-/// The page for another try, and when that is possible.
+/// Returns the page for another attempt, with the time when that is possible.
 fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Reply {
     match why {
         Refused::Wrong | Refused::NoTry => reply::html(StatusCode::FORBIDDEN, page(wrong)),

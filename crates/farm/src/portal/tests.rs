@@ -1,4 +1,4 @@
-//! What comes of requests.
+//! Tests of requests and their responses.
 
 mod guests;
 mod sign_in;
@@ -130,14 +130,14 @@ impl Got {
             .map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The cookies that a browser has after it.
+    /// Cookies that a browser has after the response.
     fn cookies(&self) -> String {
         let all = self.headers.get_all(SET_COOKIE).iter();
         let pairs = all.map(|one| one.to_str().unwrap().split(';').next().unwrap());
         pairs.collect::<Vec<_>>().join("; ")
     }
 
-    /// The value of a hidden field.
+    /// Returns the value of a hidden field.
     fn field(&self, name: &str) -> String {
         let (_, rest) = self
             .text()
@@ -147,7 +147,7 @@ impl Got {
     }
 }
 
-/// What comes of a request.
+/// Returns the response to a request.
 async fn got(portal: &Arc<Portal>, request: Request<Full<Bytes>>) -> Got {
     let reply: Response<_> = portal.respond(HOME.parse().unwrap(), request).await;
     let (head, body) = reply.into_parts();
@@ -169,7 +169,7 @@ impl Bed {
         }
     }
 
-    /// A node of a cluster, with what the process before kept.
+    /// Creates a node of a cluster, with the saved state of the previous process.
     fn node(number: u64, kept: Option<Kept>) -> Bed {
         let shared = Shared {
             origin: Origin(number),
@@ -183,7 +183,7 @@ impl Bed {
         }
     }
 
-    /// Another node gets what the link has for it.
+    /// Delivers the messages of the link to another node.
     fn says_to(&self, other: &Bed) {
         while let Some(message) = self.portal.site.next_message("other") {
             let origin = self.portal.site.origin();
@@ -192,7 +192,7 @@ impl Bed {
         assert!(!self.portal.site.has_message("other"));
     }
 
-    /// Goes over to other lines.
+    /// Applies another configuration.
     fn change(&self, farm: &Farm) {
         self.portal.site.change(farm.clone(), &[7; 32]);
         self.portal.change().unwrap();
@@ -221,7 +221,7 @@ impl Bed {
         self.send(request.body(Full::from(form.to_owned())).unwrap())
     }
 
-    /// The cookies of a user who signs in.
+    /// Returns the cookies of a user who signs in.
     fn sign_in(&self, name: &str) -> String {
         let got = self.post("/sign-in", "", &format!("user={name}&password=quince"));
         assert_eq!((got.status, got.header(LOCATION)), (303, "/"), "{got:?}");
@@ -333,7 +333,7 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     assert_eq!(line("gatewayhostname:s:"), "gate.example.org:8443");
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
     assert_eq!(user, Ok("anna".to_owned()));
-    // With another password neither the cookie of the gateway nor that of the browser lets anybody in.
+    // After a change of the password, neither the gateway's cookie nor the browser's is valid.
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 200);
     for listed in &mut farm.users.users {
         listed.account.password = Password::Clear(b"another".to_vec());
@@ -342,7 +342,7 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
     assert_eq!(user, Err(crate::cookie::Refused::Forged));
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
-    // Nor do they when the password of then comes back; new ones do.
+    // Both stay invalid when the old password is set again; new ones are valid.
     for listed in &mut farm.users.users {
         listed.account.password = Password::Clear(b"secret".to_vec());
     }
@@ -495,14 +495,14 @@ fn a_sign_out_holds_at_the_other_node_and_is_kept_at_once() {
     one.says_to(&other);
     let is_out = |bed: &Bed| bed.get("/", &[("cookie", &anna)]).status == 303;
     assert!(is_out(&other));
-    // The next process has it of the file, or of the other node.
+    // The next process has the sign-out from the file, or from the other node.
     let kept = codec::decode(&codec::encode(&one.portal.kept())).unwrap();
     assert!(is_out(&Bed::node(3, Some(kept))));
     let next = Bed::node(4, None);
     assert!(!is_out(&next));
     other.says_to(&next);
     assert!(is_out(&next));
-    // A new connection gets all of them.
+    // A node with a new connection gets all sign-outs.
     let late = Bed::node(5, None);
     other.portal.site.linked("other", Origin(5));
     other.says_to(&late);
@@ -560,7 +560,7 @@ fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
     });
     bed.change(&farm);
     let id = User::named("anna").unwrap().id;
-    // One that she has by what the portal has, and one by the name of a host.
+    // One session in the collection of the portal's desktop, and one in that of a single host.
     let of_one = CollectionId::of(&["ts2".to_owned()].into());
     for (host, collection) in [("ts1", CollectionId::ALL), ("ts2", of_one)] {
         let routed = crate::site::Routed {
@@ -660,7 +660,7 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     assert!(bed.portal.site.drain("ts2", true));
     // Her session is there.
     assert_eq!([&anna, &bert].map(|cookie| count(cookie)), [0, 1]);
-    // The file has the collection, and so has its token.
+    // The file contains the collection, and so does its token.
     let file = bed.get("/start/calc.rdp", &[("cookie", &bert)]);
     let line = file
         .text()
@@ -672,7 +672,7 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     assert_eq!(claims.unwrap().collection, collection);
 }
 
-/// Has the control role report this to the node of a portal.
+/// Reports the control role's news to the node of a portal.
 fn report(bed: &Bed, membership: &mut Membership, news: &MemberNews) {
     let now_ns = Moment::now().boottime_ms * 1_000_000;
     membership.hear(news, now_ns);

@@ -1,5 +1,5 @@
-//! Questions to the agents of hosts: each is sent a line, and has to answer it in time. Whatever it answers,
-//! the farm reads at most [`REPLY_BYTES_MAX`](crate::agent::report::REPLY_BYTES_MAX) bytes of it.
+//! Polls the agents of hosts: sends each one a line, and waits for the reply. The farm reads at
+//! most [`REPLY_BYTES_MAX`](crate::agent::report::REPLY_BYTES_MAX) bytes of a reply.
 
 use crate::agent::report::{Incoming, Report};
 use crate::site::{Site, ToAsk};
@@ -14,22 +14,22 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// How long an answer may take.
+/// Timeout for a reply.
 const LIMIT: Duration = Duration::from_secs(5);
-/// After so long lines that have changed are looked at.
+/// Interval at which changed configuration is detected.
 const LOOK: Duration = Duration::from_millis(500);
 /// Bytes of one read.
 const PIECE_BYTES: usize = 4_096;
 
-/// When an agent is to be asked next.
+/// Time of the next poll of an agent.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     at: Instant,
-    /// It is being asked.
+    /// A poll is in progress.
     is_open: bool,
 }
 
-/// Asks all agents of a farm again and again.
+/// Polls all agents of a farm periodically. Never returns.
 pub(super) async fn run(site: Arc<Site>) {
     let mut turns: BTreeMap<String, Turn> = BTreeMap::new();
     let mut open = JoinSet::new();
@@ -42,7 +42,7 @@ pub(super) async fn run(site: Arc<Site>) {
                 is_open: false,
             };
             let turn = turns.entry(agent.host.clone()).or_insert(first);
-            // Lines may have made the interval shorter.
+            // A reload may have shortened the interval.
             turn.at = turn.at.min(now + agent.interval);
             if turn.at <= now && !turn.is_open {
                 *turn = Turn {
@@ -66,7 +66,7 @@ pub(super) async fn run(site: Arc<Site>) {
     }
 }
 
-/// Asks an agent; returns its host.
+/// Polls an agent; returns its host.
 async fn ask(site: Arc<Site>, agent: ToAsk) -> String {
     let asked_ms = Moment::now().boottime_ms;
     let result = exchange(agent.address, &agent.line).await;
@@ -84,19 +84,19 @@ async fn exchange(address: SocketAddr, line: &str) -> Result<Report, String> {
     match timeout_at(until, talk(&mut stream, line, &mut incoming)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Err("the reply is longer than 65536 bytes".to_owned()),
-        // One that has read nothing resets the connection behind its line.
+        // An agent that does not read the request resets the connection after its reply.
         Ok(Err(_)) if incoming.has_line() => {}
         Ok(Err(error)) => return Err(format!("no reply: {}", language::reason(&error))),
-        // One of HAProxy may keep the connection.
+        // An agent of HAProxy may keep the connection open.
         Err(_) if incoming.has_line() => {}
         Err(_) => return Err(format!("no reply within {} s", LIMIT.as_secs())),
     }
     Report::read(incoming.bytes())
 }
 
-/// Sends a line and takes the reply. False: it is too long.
+/// Sends a line and reads the reply. Returns false if the reply is too long.
 async fn talk(stream: &mut TcpStream, line: &str, incoming: &mut Incoming) -> io::Result<bool> {
-    // One that reads nothing may have closed already: its line is here.
+    // An agent that does not read may have closed already, and its reply is still readable.
     let _ = stream.write_all(format!("{line}\n").as_bytes()).await;
     let mut piece = vec![0; PIECE_BYTES];
     while !incoming.is_complete() {

@@ -1,5 +1,6 @@
-//! A client without a token: it is asked for its user over TLS, and redirected to where it is now, with
-//! a token. Its password comes with the name: the bytes are wiped.
+//! Handles a client without a token: requests its user name over TLS, and redirects it to this
+//! address with a token. The client sends its password together with the name: these bytes are
+//! wiped.
 
 use super::client::Ended;
 use super::places::Place;
@@ -16,14 +17,15 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-/// How long the handshake of TLS may take.
+/// Timeout for the TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
-/// How long a client may take then: a person may be looking at the certificate.
+/// Timeout for the logon after the handshake: the user may be looking at the certificate dialog.
 const LOGON_LIMIT: Duration = Duration::from_secs(120);
-/// How long a client has to close the connection once it is redirected.
+/// Time for which a redirected client may take to close the connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks and redirects a client that requested these protocols, to a host of this collection.
+/// Requests the user name of a client with these requested protocols, and redirects it to a host of
+/// this collection.
 pub(super) async fn redirect(
     site: &Site,
     tls: Arc<ServerConfig>,
@@ -44,7 +46,7 @@ pub(super) async fn redirect(
         let packets = [valid_client(), redirection.encode()].concat();
         stream.write_all(&packets).await?;
         stream.flush().await?;
-        // The client closes; a reset could overtake what it has not read.
+        // The client has to close first: a reset could discard data that it has not read.
         let _ = timeout(CLOSE_LIMIT, closed(&mut stream)).await;
     }
     stream.shutdown().await?;
@@ -56,7 +58,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     requested: u32,
 ) -> Result<Logon, Ended> {
     let mut acceptor = Acceptor::new(requested);
-    // Of its full size from the beginning, so that it never moves and leaves a copy.
+    // Allocated in full size, so that it is never moved and leaves no copy of the password.
     let mut bytes = Zeroizing::new(vec![0; PACKET_BYTES_MAX]);
     let (mut length, mut out) = (0, Vec::new());
     loop {
@@ -70,7 +72,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
         let left = input.len();
         bytes.copy_within(length - left..length, 0);
         length = left;
-        // What the client gets of a step that failed says nothing.
+        // The output of a failed step contains nothing useful, so it is not sent.
         let step = step?;
         stream.write_all(&out).await?;
         stream.flush().await?;

@@ -1,6 +1,6 @@
-//! Checks of hosts: each is sent a Connection Request, and has to answer it in time. A host that accepts
-//! and never answers is as good as none. So is one that hangs behind that: now and then it is sent what a client says
-//! next, the hello of TLS, and has to react to that, too.
+//! Health checks of hosts: each host gets a Connection Request, and has to respond in time. A host
+//! that accepts and never responds counts as down. To detect a host that hangs later, the check
+//! periodically also sends a TLS ClientHello, and waits for a reaction.
 
 use super::client::{Ended, read_packet};
 use crate::site::Site;
@@ -17,15 +17,16 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Bytes of an answer.
+/// Limit of a response, in bytes.
 const ANSWER_BYTES_MAX: usize = 256;
-/// How often a host that is well is sent the hello of TLS: it may calculate and log something for each.
+/// Interval of checks with a ClientHello while a host is up: the host may compute and log something
+/// for each.
 const HELLO_EVERY: Duration = Duration::from_secs(10);
 
-/// Checks all hosts of a farm again and again, and forgets its sessions that are over.
+/// Checks all hosts of a farm periodically, and forgets its expired sessions. Never returns.
 pub(super) async fn run(site: Arc<Site>) {
     let hello = hello();
-    // When a host reacted to it last, by its address.
+    // Last reaction of each address to a ClientHello.
     let mut reacted: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
     loop {
         let (check, hosts) = site.checks();
@@ -37,7 +38,8 @@ pub(super) async fn run(site: Arc<Site>) {
         let mut checks = JoinSet::new();
         for (host, address) in hosts {
             let site = Arc::clone(&site);
-            // After one that failed the next one says hello, too: it cannot pass by less.
+            // After a failure the next check sends a ClientHello as well, so a host that hangs
+            // there cannot pass with less.
             let hello = { hello.as_ref() }.filter(|_| !reacted.contains_key(&address));
             let hello = hello.cloned();
             checks.spawn(async move {
@@ -54,7 +56,7 @@ pub(super) async fn run(site: Arc<Site>) {
     }
 }
 
-/// Checks a host, by `hello`, too, where it is given.
+/// Checks a host, with `hello` if it is given.
 async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Result<(), String> {
     let asked = timeout(limit, asks(address)).await;
     let within = |what: &str| format!("no answer to {what} within {} ms", limit.as_millis());
@@ -64,7 +66,8 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
     };
     let reacts = async {
         let mut byte = [0];
-        // One that closes does not hang: who may come in is between it and its clients.
+        // A host that closes does not hang. Its access rules are a matter between it and its
+        // clients.
         let _ = stream.write_all(hello).await;
         let _ = stream.read(&mut byte).await;
     };
@@ -77,7 +80,7 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
     })
 }
 
-/// Asks a host. Returns the connection, and whether TLS begins on it next.
+/// Sends the Connection Request. Returns the connection, and whether TLS follows on it.
 async fn asks(address: SocketAddr) -> Result<(TcpStream, bool), String> {
     let connected = TcpStream::connect(address).await;
     let mut stream =
@@ -96,17 +99,17 @@ async fn asks(address: SocketAddr) -> Result<(TcpStream, bool), String> {
     };
     match asked.await {
         Ok(Negotiated::Selected { protocol, .. }) => Ok((stream, protocol != 0)),
-        // A refusal is an answer, too.
+        // A negotiation failure is a response, too.
         Ok(_) => Ok((stream, false)),
         Err(Ended::Gone(error)) => Err(format!("no answer: {}", language::reason(&error))),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// The hello of a client of TLS. None: there are no random numbers.
+/// Builds a TLS ClientHello. Returns None without random numbers.
 fn hello() -> Option<Vec<u8>> {
     let mut provider = default_provider();
-    // Those that everybody knows: it fits into one segment of TCP.
+    // Only widely supported groups, so that the ClientHello fits into one TCP segment.
     provider.kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
     let config = ClientConfig::builder_with_provider(Arc::new(provider));
     let config = config.with_safe_default_protocol_versions().ok()?;
@@ -126,8 +129,8 @@ mod tests {
     use protocol::rdp::{Frame, HYBRID_EX, REQUEST_BYTES_MAX, frame};
     use tokio::net::TcpListener;
 
-    /// A host that selects a protocol, takes the first bytes behind that, and then sends these, closes (no bytes), or
-    /// hangs (None).
+    /// Host that selects a protocol and reads the next bytes. It then sends `then`, closes if that
+    /// is empty, or hangs if it is None.
     async fn host(protocol: u32, then: Option<&'static [u8]>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -171,7 +174,7 @@ mod tests {
         };
         const LONG_MS: u64 = 20_000;
         for protocol in [SSL, HYBRID, HYBRID_EX] {
-            // An alert, an answer, and a connection that ends.
+            // An alert, a response, and a connection that ends.
             for then in [&[21, 3, 3, 0, 2, 2, 40][..], &[22], &[]] {
                 assert_eq!(checked(protocol, Some(then), LONG_MS), Ok(()));
             }
@@ -180,7 +183,7 @@ mod tests {
                 "it answers requests, and hangs: no answer to the hello of TLS within 100 ms"
             );
         }
-        // Its own encryption begins with no hello.
+        // Standard RDP Security begins without a ClientHello.
         assert_eq!(checked(0, None, LONG_MS), Ok(()));
     }
 

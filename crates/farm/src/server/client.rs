@@ -1,4 +1,4 @@
-//! One client: what it says in the clear, and where that leads. Each phase has a timeout.
+//! Serves one client up to the decision where it goes. Each phase has a timeout.
 
 use super::places::Place;
 use super::{ask, relay};
@@ -14,19 +14,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long a client may take to say where it wants to go.
+/// Timeout for the Connection Request of a client.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Why a client ends.
+/// Reason why a client's connection ends.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
-    /// It did not go on in time.
+    /// The client exceeded a timeout.
     #[error("timeout")]
     Slow,
-    /// It does not keep to the protocol.
+    /// The client violates the protocol.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// It has closed the connection, or that broke.
+    /// The client has closed the connection, or it broke.
     #[error(transparent)]
     Gone(#[from] io::Error),
 }
@@ -54,7 +54,7 @@ async fn meet(
     stream.set_nodelay(true)?;
     relay::keep_alive(&stream);
     let reads = async {
-        // It takes no turn before it says something.
+        // A silent client must not occupy a permit, so the first byte is awaited before.
         stream.peek(&mut [0]).await?;
         read_request(&mut stream, site.turn().await).await
     };
@@ -82,7 +82,8 @@ async fn meet(
     }
 }
 
-/// Reads the first packet of a client. One that has said only a part of it leaves its turn to the others.
+/// Reads the first packet of a client. A client with an incomplete packet gives its permit back
+/// while it is waited for.
 async fn read_request<S: AsyncRead + Unpin, T>(
     stream: &mut S,
     turn: Option<T>,
@@ -124,7 +125,7 @@ mod tests {
     use std::sync::Weak;
     use std::task::{Context, Poll, Waker};
 
-    /// A request without a hint and without negotiation.
+    /// A request without a hint and without protocol negotiation.
     const REQUEST: [u8; 11] = [3, 0, 0, 11, 6, 0xe0, 0, 0, 0, 0, 0];
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

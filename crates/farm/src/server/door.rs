@@ -1,4 +1,4 @@
-//! An address of a farm: its socket, and TLS with its certificate.
+//! Listening address of a farm: the socket, and TLS with its certificate.
 
 use crate::certificate;
 use crate::config::Bind;
@@ -8,10 +8,10 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-/// Connections that wait to be accepted.
+/// Backlog of the listening socket.
 const BACKLOG: i32 = 1_024;
 
-/// A socket that listens, and its certificate.
+/// A listening socket with its certificate.
 #[derive(Debug)]
 pub struct Door {
     bind: Bind,
@@ -22,9 +22,9 @@ pub struct Door {
 /// TLS with the certificate of an address.
 #[derive(Clone, Debug)]
 pub struct Secure {
-    /// TLS.
+    /// TLS configuration.
     pub tls: Arc<ServerConfig>,
-    /// How clients may name a connection with this certificate.
+    /// Channel binding hashes by which clients may identify a connection with this certificate.
     pub channels: Arc<[[u8; 16]]>,
 }
 
@@ -38,10 +38,10 @@ impl Secure {
 }
 
 impl Door {
-    /// Opens an address. One that this machine does not have yet may come.
+    /// Opens an address. The machine need not have the address yet.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Returns why the address cannot be opened.
     pub fn open(bind: &Bind) -> Result<Door, String> {
         let secure = Secure::read(&bind.pem)?;
         let address = bind.address;
@@ -56,10 +56,10 @@ impl Door {
         })
     }
 
-    /// The same socket with another certificate, or for other proxies.
+    /// Returns the same socket with a changed certificate, or changed proxies.
     ///
     /// # Errors
-    /// Why not, in words.
+    /// Returns why the change is not possible.
     pub fn changed(&self, bind: &Bind) -> Result<Door, String> {
         let listener = self.listener().map_err(|error| language::reason(&error))?;
         Ok(Door {
@@ -69,25 +69,25 @@ impl Door {
         })
     }
 
-    /// Whether it is what a line says.
+    /// Returns whether this address matches a `bind` line.
     pub fn is_of(&self, bind: &Bind) -> bool {
         self.bind == *bind
     }
 
-    /// Whether connections of trusted proxies begin with a PROXY header.
+    /// Returns whether connections of trusted proxies begin with a PROXY header.
     pub fn accepts_proxy(&self) -> bool {
         self.bind.accepts_proxy
     }
 
-    /// Where it listens.
+    /// Configured address.
     pub fn address(&self) -> SocketAddr {
         self.bind.address
     }
 
-    /// Where it listens, with the port that the system chose for port 0.
+    /// Returns the actual address, with the port that the system chose for port 0.
     ///
     /// # Errors
-    /// The system's.
+    /// Fails with the system's error.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

@@ -1,6 +1,6 @@
-//! The addresses of this machine at which clients have come. A connection ends soon after its address has left the
-//! machine, as a virtual address does once its drain is over: its client hears nothing more from here, and has a
-//! connection to the new owner.
+//! Local addresses at which clients have connected. A connection ends soon after its address has
+//! left the machine, as a virtual address does after its drain. Its client would receive nothing
+//! more from here, and has to connect to the new owner.
 
 use part::lock;
 use std::collections::BTreeMap;
@@ -10,12 +10,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often it is looked whether the machine has them still.
+/// Poll interval for the machine's addresses.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Looks in a row that do not find an address until it is gone: it may be set anew.
+/// Consecutive polls without an address after which it is gone: an address may be removed and set
+/// again.
 const MISSING_MAX: u32 = 2;
 
-/// The addresses that have connections.
+/// Local addresses that have connections.
 #[derive(Debug, Default)]
 pub(super) struct Homes(Mutex<BTreeMap<IpAddr, Kept>>);
 
@@ -26,19 +27,19 @@ struct Kept {
     missing: u32,
 }
 
-/// The address of a connection.
+/// Local address of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Home(watch::Receiver<()>);
 
 impl Home {
-    /// Returns when the machine does not have the address any more.
+    /// Returns when the machine no longer has the address.
     pub(crate) async fn gone(mut self) {
         while self.0.changed().await.is_ok() {}
     }
 }
 
 impl Homes {
-    /// The home of a connection to this address.
+    /// Returns the handle for a connection to this address.
     pub(super) fn of(&self, address: IpAddr) -> Home {
         let mut homes = lock(&self.0);
         let kept = homes.entry(address).or_insert_with(|| Kept {
@@ -48,7 +49,7 @@ impl Homes {
         Home(kept.sender.subscribe())
     }
 
-    /// Looks at them again and again. It does not end.
+    /// Polls the addresses periodically. Never returns.
     pub(super) async fn look(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -67,7 +68,8 @@ impl Homes {
     }
 }
 
-/// Whether the machine has an address. With `ip_nonlocal_bind` of the system all seem to be here.
+/// Returns whether the machine has an address. With the sysctl `ip_nonlocal_bind` every address
+/// seems to be present.
 fn is_here(address: IpAddr) -> bool {
     let bound = UdpSocket::bind((address, 0));
     !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
@@ -97,7 +99,7 @@ mod tests {
         assert!(!is_gone(&first));
         homes.look_once(|address| address == stays);
         assert!(is_gone(&first) && !is_gone(&other));
-        // It is back, and so are clients.
+        // The address is back, with new clients.
         assert!(!is_gone(&homes.of(moved)));
     }
 

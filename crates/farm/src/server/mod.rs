@@ -1,5 +1,5 @@
-//! The connections of one farm: a thread with its addresses, its clients and the checks of its hosts.
-//! What a client gets is the site's decision.
+//! Connections of one farm: a thread with the listening addresses, the clients and the health
+//! checks. The site decides about each client.
 
 mod agents;
 mod ask;
@@ -27,12 +27,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long the thread rests when it cannot accept.
+/// Pause after a failed accept.
 const REST: Duration = Duration::from_millis(50);
-/// Connections that are accepted until those that there are have their turn.
+/// Connections that are accepted in a row before existing connections run again.
 const ACCEPTS_MAX: u64 = 8;
 
-/// The server of a farm. Dropping it ends its connections.
+/// Server of a farm. Dropping it closes its connections.
 pub struct Server {
     doors: watch::Sender<Vec<Arc<Door>>>,
 }
@@ -41,13 +41,13 @@ impl Server {
     /// Starts the server of a farm at these addresses.
     ///
     /// # Errors
-    /// The system has no thread or descriptor left.
+    /// Fails if the system has no thread or descriptor left.
     pub fn start(site: Arc<Site>, doors: Vec<Arc<Door>>) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
-            // Logons that the other node has confirmed go before clients that are new: else each of them
-            // would wait for a turn of all.
+            // Logons that the other node has confirmed run before new clients. Otherwise each of
+            // them would wait for a turn of all tasks.
             .global_queue_interval(1)
             .build()?;
         let (sender, receiver) = watch::channel(doors);
@@ -66,26 +66,26 @@ impl Server {
         Ok(Server { doors: sender })
     }
 
-    /// Goes over to other addresses. Connections stay.
+    /// Changes the addresses. Open connections stay.
     pub fn change(&self, doors: Vec<Arc<Door>>) {
         self.doors.send_replace(doors);
     }
 
-    /// The addresses.
+    /// Returns the addresses.
     pub fn doors(&self) -> Vec<Arc<Door>> {
         self.doors.borrow().clone()
     }
 }
 
-/// What is done with the connections of a kind of address.
+/// Handler of the connections of one type of address.
 pub(crate) trait Listens: Clone + Send + 'static {
-    /// The farm.
+    /// Farm of the connections.
     fn site(&self) -> &Site;
 
-    /// The addresses are open, or not, for these reasons.
+    /// Reports the errors of the addresses; an empty list means that all are open.
     fn opened(&self, troubles: Vec<String>);
 
-    /// Where the client of a connection is, and whether it comes by the gateway.
+    /// Returns the address of the client, and whether it connects through the gateway.
     fn client_of(&self, peer: SocketAddr) -> (IpAddr, bool);
 
     /// Serves a connection until it ends.
@@ -97,7 +97,6 @@ pub(crate) trait Listens: Clone + Send + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-/// Connections of RDP.
 #[derive(Clone)]
 struct Rdp(Arc<Site>);
 
@@ -125,7 +124,7 @@ impl Listens for Rdp {
     }
 }
 
-/// Accepts at all addresses, until the server is dropped.
+/// Accepts connections at all addresses until the server is dropped.
 pub(crate) async fn accept_all<L: Listens>(listens: L, mut doors: watch::Receiver<Vec<Arc<Door>>>) {
     let (places, homes) = (Arc::new(Places::default()), Arc::new(Homes::default()));
     let mut looks = JoinSet::new();
@@ -168,7 +167,7 @@ async fn accept<L: Listens>(
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Without descriptors those that there are go on.
+                // Without free descriptors, existing connections continue and accepting pauses.
                 if error.kind() != io::ErrorKind::ConnectionAborted {
                     tokio::time::sleep(REST).await;
                 }
@@ -180,7 +179,7 @@ async fn accept<L: Listens>(
         let expects_header = is_proxy && door.accepts_proxy();
         site.count(|counters| &mut counters.accepted);
         let maxconn = site.maxconn();
-        // Without an address it has ended already.
+        // Without a local address the connection has ended already.
         let Ok(here) = stream.local_addr() else {
             continue;
         };
@@ -191,13 +190,14 @@ async fn accept<L: Listens>(
         };
         place.by_gateway = by_gateway;
         let (leave, counts) = (place.leave(), listens.clone());
-        // Not the door itself: its socket ends with the line, not with its clients.
+        // The task must not own the `Door`: its socket has to close when the address is removed,
+        // not when the clients end.
         let (listens, secure, mut stream) = (listens.clone(), door.secure(), stream);
         let serves = async move {
             if expects_header {
                 match read_header(&mut stream).await {
                     Ok(Some(client)) => place.move_to(client),
-                    // The proxy itself, as in a health check.
+                    // A health check of the proxy itself.
                     Ok(None) => {}
                     Err(_) => {
                         let site = listens.site();

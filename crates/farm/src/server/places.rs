@@ -1,6 +1,7 @@
-//! Bounds of connections: of all clients, and of each address (of IPv6 each network of 64 bits) before its client is
-//! routed. An address of a trusted proxy has no bound of its own: its clients have theirs. The oldest client that
-//! has said nothing useful gives way to a new one, so that neither one address nor a crowd of them keeps others out.
+//! Connection limits: of all clients, and of each client address until it is routed. An IPv6
+//! address counts by its network of 64 bits. The address of a trusted proxy has no limit of its
+//! own: its clients have theirs. At a limit, the oldest client without a valid request makes room
+//! for a new one. So neither one address nor a crowd of them locks others out.
 
 use super::home::Home;
 use access::network::client_network;
@@ -11,60 +12,60 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
-/// Connections of one address that are not routed yet. An office behind one address logs on at once.
+/// Limit of unrouted connections of one address. All users of an office behind one address may log
+/// on at once.
 const UNROUTED_MAX: usize = 200;
 
-/// The last eighth of all places is for addresses that have less than a sixteenth of them.
+/// The last eighth of all slots is reserved for addresses that have less than a sixteenth of them.
 const RESERVED_PART: usize = 8;
 const FEW_PART: usize = 16;
-/// With fewer places than these none is reserved: a small office may be behind one address.
+/// Below this number of slots none is reserved: a small office may be behind one address.
 const RESERVED_FROM: usize = 64;
 
-/// The connections of a farm.
+/// Connections of a farm.
 #[derive(Debug, Default)]
 pub(super) struct Places(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// The bound of all clients.
+    /// Limit of all clients.
     maxconn: usize,
     routed: usize,
     unrouted: usize,
-    /// Routed clients of each address.
+    /// Number of routed clients of each address.
     routed_of: BTreeMap<IpAddr, usize>,
     of: BTreeMap<IpAddr, Own>,
     next: u64,
 }
 
-/// The clients of one address that are not routed, by their numbers, so the oldest first.
+/// Unrouted clients of one address, by number, so the oldest first.
 #[derive(Debug, Default)]
 struct Own {
-    /// They have said nothing useful.
+    /// Clients that have sent nothing valid.
     silent: Clients,
-    /// They have said what they want: a request of RDP, or a handshake of TLS for HTTPS.
+    /// Clients that have sent an RDP request, or completed a TLS handshake for HTTPS.
     spoken: Clients,
 }
 
-/// What ends each client.
+/// Clients, with the notifier that ends each of them.
 type Clients = BTreeMap<u64, Arc<Notify>>;
 
-/// The place of one connection, until it is dropped.
+/// Slot of one connection; dropping it releases the slot.
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
-    /// Where the client is.
     pub(crate) from: IpAddr,
-    /// The address at which it has reached us.
+    /// Local address of the connection.
     pub(crate) home: Home,
-    /// The client comes through a tunnel of the gateway.
+    /// The client connects through a tunnel of the gateway.
     pub(super) by_gateway: bool,
     is_routed: bool,
     leave: Arc<Notify>,
 }
 
 impl Places {
-    /// Takes a place. None: all are taken by clients that are routed.
+    /// Allocates a slot. Returns None if routed clients have all of them.
     pub(super) fn take(
         places: &Arc<Places>,
         (from, home): (IpAddr, Home),
@@ -104,13 +105,13 @@ impl Own {
 }
 
 impl Taken {
-    /// Whether an address has as many clients that are not routed as it may have.
+    /// Returns whether an address has reached its limit of unrouted clients.
     fn is_full(&self, from: IpAddr) -> bool {
         let own = self.of.get(&client_network(from));
         own.is_some_and(|own| own.count() >= UNROUTED_MAX)
     }
 
-    /// Whether the places that are left are for addresses with fewer routed clients than this one.
+    /// Returns whether the remaining slots are reserved for addresses with fewer routed clients.
     fn is_reserved(&self, network: IpAddr) -> bool {
         let has_reserve = self.maxconn >= RESERVED_FROM;
         let last = self.maxconn - self.maxconn / RESERVED_PART;
@@ -118,8 +119,8 @@ impl Taken {
         has_reserve && self.routed >= last && own >= self.maxconn / FEW_PART
     }
 
-    /// The oldest client gives way: of an address, or of the one that has most of them; one that has said
-    /// nothing before others. None: there is none that is not routed.
+    /// Evicts the oldest unrouted client of an address, or of the address with the most of them.
+    /// Clients that have sent nothing go first. Returns None if there is no unrouted client.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
         let of = of.map(client_network);
         let oldest = |kind: fn(&Own) -> &Clients| {
@@ -153,7 +154,7 @@ impl Taken {
         }
     }
 
-    /// Takes a client out that is not routed.
+    /// Removes an unrouted client.
     fn remove(&mut self, from: IpAddr, number: u64) -> Option<Arc<Notify>> {
         let from = client_network(from);
         let own = self.of.get_mut(&from)?;
@@ -167,13 +168,13 @@ impl Taken {
 }
 
 impl Place {
-    /// What says that the connection has to give way to another one.
+    /// Returns the notifier that fires when the connection is evicted.
     pub(super) fn leave(&self) -> Arc<Notify> {
         Arc::clone(&self.leave)
     }
 
-    /// A trusted proxy has named the client: the place counts for its address from now on. At the bound of the address
-    /// its oldest client gives way.
+    /// Moves the slot to the address of the client that a trusted proxy has named. At the limit of
+    /// that address, its oldest client is evicted.
     pub(crate) fn move_to(&mut self, from: IpAddr) {
         let places = Arc::clone(&self.places);
         let mut taken = lock(&places.0);
@@ -189,7 +190,7 @@ impl Place {
         }
         let own = taken.of.get(&before);
         let has_spoken = own.is_some_and(|own| own.spoken.contains_key(&self.number));
-        // One that has given way counts for no address.
+        // An evicted client no longer counts for any address.
         let Some(leave) = taken.remove(before, self.number) else {
             return;
         };
@@ -205,7 +206,7 @@ impl Place {
         clients.insert(self.number, leave);
     }
 
-    /// The client has said what it wants.
+    /// Notes that the client has sent a valid request.
     pub(crate) fn spoke(&self) {
         let mut taken = lock(&self.places.0);
         if let Some(own) = taken.of.get_mut(&client_network(self.from))
@@ -215,8 +216,8 @@ impl Place {
         }
     }
 
-    /// The client is routed: the bound of its address no longer counts it, and it never gives way. One that would
-    /// take a reserved place ends instead.
+    /// Marks the client as routed: the limit of its address no longer counts it, and it is never
+    /// evicted. A client that would need a reserved slot is ended instead.
     pub(crate) fn routed(&mut self) {
         let mut taken = lock(&self.places.0);
         let network = client_network(self.from);
@@ -236,7 +237,7 @@ impl Drop for Place {
         let mut taken = lock(&self.places.0);
         match self.is_routed {
             true => taken.end_routed(client_network(self.from)),
-            // It may have given way.
+            // The client may have been evicted already.
             false => drop(taken.remove(self.from, self.number)),
         }
     }
@@ -277,13 +278,13 @@ mod tests {
         held[0].spoke();
         held[1].routed();
         held[1].routed();
-        // A routed one does not count.
+        // Routed clients do not count.
         held.push(take(1).expect("a place"));
         assert_eq!(left(&held), [] as [usize; 0]);
         held.push(take(1).expect("a place"));
         assert_eq!(left(&held), [2]);
         assert!(!has_left(&other));
-        // Without silent ones the oldest that has spoken.
+        // Without silent clients, the oldest one with a request is evicted.
         held.remove(2);
         held.iter().for_each(Place::spoke);
         held.push(take(1).expect("a place"));
@@ -297,7 +298,7 @@ mod tests {
     fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
         let places = Arc::default();
         let take = |last: u8| Places::take(&places, home(last), false, 10);
-        // The only one of its address, those that have spoken, and a crowd.
+        // The only client of its address, clients with requests, and a crowd.
         let mut held: Vec<Place> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
             .into_iter()
             .map_while(take)
@@ -307,7 +308,7 @@ mod tests {
         held.push(take(5).expect("a place"));
         assert_eq!(left(&held), [5]);
         held.remove(5);
-        // No crowd takes the place of a client that is routed.
+        // No crowd evicts a routed client.
         held.iter_mut().for_each(Place::routed);
         assert!(take(6).is_none());
         assert_eq!(left(&held), [] as [usize; 0]);
@@ -333,7 +334,7 @@ mod tests {
         let refused = routed(1);
         assert!(has_left(&refused) && !refused.is_routed);
         drop(refused);
-        // Others have the last eighth, each up to a sixteenth of all.
+        // Other addresses get the last eighth, each up to a sixteenth of all.
         held.extend([2, 2, 2, 2, 3, 3, 3].map(routed));
         assert!(held.iter().all(|place| place.is_routed));
         assert!(!routed(2).is_routed);
@@ -356,7 +357,7 @@ mod tests {
             place
         };
         let mut held: Vec<Place> = (0..UNROUTED_MAX).map(|_| proxied(1)).collect();
-        // More than an address may have, and no client of another address.
+        // More than one address may have, and no client of another address.
         held.extend((2..=4).map(proxied));
         assert_eq!(left(&held), [] as [usize; 0]);
         held.push(proxied(1));
@@ -364,7 +365,7 @@ mod tests {
         held.remove(0);
         let direct = Places::take(&places, home(1), false, 1_000).expect("a place");
         assert_eq!(left(&held), [0]);
-        // A request of another client over the same connection of the proxy.
+        // The proxy reuses its connection for a request of another client.
         held[1].spoke();
         held[1].move_to(address(2));
         assert_eq!(lock(&places.0).of[&address(2)].spoken.len(), 1);

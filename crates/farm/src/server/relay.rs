@@ -1,4 +1,5 @@
-//! A routed client: its bytes go to its host as they are, and back. TLS and NLA are between the two.
+//! Relays the bytes of a routed client to its host and back, unchanged. TLS and NLA are between
+//! client and host.
 
 use super::places::Place;
 use crate::site::{Routed, Site};
@@ -12,25 +13,25 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long a host may take to accept.
+/// Timeout for connecting to a host.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a host may take to answer the client's request.
+/// Timeout for the host's response to the client's request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// How long one side may take to end when the other one has.
+/// Time for which one direction may continue after the other one has ended.
 const END_LIMIT: Duration = Duration::from_secs(2);
-/// A connection has a session when it has lasted so long, and its host has sent so much: a login that
-/// fails, or a screen that asks for a name, ends before, or is less.
+/// A connection counts as a session after this time, if the host has sent enough. A failed login,
+/// or a screen that requests a name, ends earlier or sends less.
 const SESSION: Duration = Duration::from_secs(30);
 const SESSION_BYTES: u64 = 32 << 10;
-/// Bytes of each direction under way.
+/// Buffer of each direction, in bytes.
 const BUFFER_BYTES: usize = 16 << 10;
-/// A peer is gone when it shows no sign of life for so long: idle time, then probes.
+/// Time without traffic after which TCP keepalive probes start.
 const IDLE: Duration = Duration::from_secs(20);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 const UNACKNOWLEDGED_MS: u32 = 30_000;
 
-/// A routed connection, until it is dropped.
+/// A routed connection; dropping it removes its registration.
 struct Begun<'a> {
     site: &'a Site,
     number: u64,
@@ -42,10 +43,10 @@ impl Drop for Begun<'_> {
     }
 }
 
-/// Finds out when the other side of a connection is gone without a word.
+/// Enables TCP keepalive, which detects a peer that has vanished.
 pub(crate) fn keep_alive(stream: &TcpStream) {
     let fd = stream.as_fd();
-    // A system that refuses one of them finds it out later.
+    // If an option is not supported, a vanished peer is detected later.
     let _ = sockopt::set_socket_keepalive(fd, true);
     let _ = sockopt::set_tcp_keepidle(fd, IDLE);
     let _ = sockopt::set_tcp_keepintvl(fd, PROBE_INTERVAL);
@@ -62,7 +63,7 @@ pub(super) async fn route(
     mut place: Place,
 ) {
     place.routed();
-    // Of a crowd all know their host before the first connects to it.
+    // Lets the other clients of a crowd get their host before this one connects.
     tokio::task::yield_now().await;
     let (mut host, answer) = match reach(routed, &client, request).await {
         Ok(reached) => reached,
@@ -70,7 +71,7 @@ pub(super) async fn route(
             site.count(|counters| &mut counters.unanswered);
             return site.checked(&routed.host, Err(why));
         }
-        // The client has gone.
+        // The client has disconnected.
         Err(None) => return,
     };
     let (number, ends) = site.begins(routed, place.from, place.by_gateway);
@@ -84,13 +85,13 @@ pub(super) async fn route(
     tokio::select! {
         () = carried => {}
         () = proves(&begun, &sent) => {}
-        // An operator ends it.
+        // An operator disconnects the user.
         () = ends.notified() => {}
     }
     drop(begun);
 }
 
-/// Says when the connection has a session. It does not end.
+/// Marks the connection as one with a session when it qualifies. Never returns.
 async fn proves(begun: &Begun<'_>, sent: &AtomicU64) {
     tokio::time::sleep(SESSION).await;
     while sent.load(Ordering::Relaxed) < SESSION_BYTES {
@@ -100,10 +101,10 @@ async fn proves(begun: &Begun<'_>, sent: &AtomicU64) {
     std::future::pending().await
 }
 
-/// Connects to a host and sends it the request; returns what it answers first.
+/// Connects to a host and sends the request. Returns the host's first response.
 ///
 /// # Errors
-/// Why it does not answer, in words; None: the client has not waited.
+/// Returns why the host did not respond, or None if the client has disconnected.
 async fn reach(
     routed: &Routed,
     client: &TcpStream,
@@ -116,7 +117,7 @@ async fn reach(
             Ok(connected) => connected.map_err(said)?,
             Err(_) => return Err("cannot connect: timeout".to_owned()),
         };
-        // A delay is all that would be lost.
+        // Failure costs only latency.
         let _ = host.set_nodelay(true);
         keep_alive(&host);
         let mut answer = vec![0; BUFFER_BYTES];
@@ -140,19 +141,21 @@ async fn reach(
     }
 }
 
-/// Returns when the client has ended: before the host's answer it has nothing to send.
+/// Returns when the client has disconnected. Before the host's response, a client has nothing to
+/// send.
 async fn gone(client: &TcpStream) {
     let mut byte = [0];
     loop {
         match client.peek(&mut byte).await {
             Ok(0) | Err(_) => return,
-            // It sends before its turn, which waits for the host.
+            // The client sends early. The data is left unread until the host has responded.
             Ok(_) => std::future::pending::<()>().await,
         }
     }
 }
 
-/// Carries bytes both ways until both sides have ended, or one of them a while ago. `sent`: bytes of the host.
+/// Relays both directions until both have ended, or one ended `END_LIMIT` ago. `sent` counts the
+/// bytes of the host.
 async fn carry(client: &mut TcpStream, host: &mut TcpStream, sent: &AtomicU64) {
     let ((mut from_client, mut to_client), (mut from_host, mut to_host)) =
         (client.split(), host.split());
@@ -161,7 +164,7 @@ async fn carry(client: &mut TcpStream, host: &mut TcpStream, sent: &AtomicU64) {
         sent.fetch_add(bytes, Ordering::Relaxed);
     });
     tokio::pin!(up, down);
-    // What is cut off then is of nobody.
+    // Data that is lost then has no receiver any more.
     let _ = tokio::select! {
         () = &mut up => timeout(END_LIMIT, down).await,
         () = &mut down => timeout(END_LIMIT, up).await,
@@ -180,6 +183,6 @@ where
         }
         count(read as u64);
     }
-    // The other side may be gone already.
+    // The other side may be closed already.
     let _ = to.shutdown().await;
 }

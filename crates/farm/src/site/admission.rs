@@ -1,6 +1,7 @@
-//! Whether this node may let users in by the version that it serves ([`Admission`]).
+//! Decides whether this node may admit users with its current configuration version
+//! ([`Admission`]).
 //!
-//! A removed member lets nobody in and ends what it carries. A member that returned lets nobody in
+//! A removed member admits no users and closes its connections. A returned member admits no users
 //! until a majority has confirmed its version, or until no other member has been reachable for
 //! [`ALONE`]: after a power cut there may be no other way to the desktops.
 
@@ -12,13 +13,13 @@ use part::role::{Admission, Membership};
 use part::voice::write_error;
 use std::time::Duration;
 
-/// How long a returned member waits for any other member.
+/// Time for which a returned member waits for any other member.
 const ALONE: Duration = Duration::from_secs(60);
-/// When a client may try again, seconds.
+/// Retry delay for clients, seconds.
 pub const TRY_AGAIN_S: u64 = 10;
 
 impl Site {
-    /// This node is this as a member of its cluster from now on.
+    /// Sets the membership of this node in its cluster.
     pub fn set_membership(&self, membership: Membership) {
         let before = std::mem::replace(&mut *lock(&self.membership), membership);
         let now_ns = now_ns();
@@ -41,12 +42,12 @@ impl Site {
         }
     }
 
-    /// Whether users may be let in.
+    /// Returns whether users may be admitted.
     pub fn admission(&self) -> Admission {
         lock(&self.membership).admission_alone(ALONE, now_ns())
     }
 
-    /// Why nobody may sign in at this node, for users; None: they may.
+    /// Returns why users cannot sign in at this node; None if they can.
     pub fn why_closed(&self) -> Option<&'static str> {
         match self.admission() {
             Admission::Admitted => None,
@@ -61,16 +62,16 @@ impl Site {
         }
     }
 
-    /// Whether this node carries nothing at all.
+    /// Returns whether this node was removed and must carry no connection.
     pub fn is_removed(&self) -> bool {
         self.admission() == Admission::Removed
     }
 
-    /// Ends all connections that this node carries. Sessions stay at their hosts.
+    /// Closes all connections that this node carries. Sessions stay at their hosts.
     fn end_all(&self) {
         let inner = lock(&self.inner);
         inner.clients.values().for_each(|one| one.ends.notify_one());
-        // Nobody is in this list.
+        // The empty list closes all tunnels, since no user is in it.
         inner.gateway.end_outdated(&List::default());
     }
 }

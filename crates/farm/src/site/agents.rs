@@ -1,4 +1,4 @@
-//! What a farm knows of the agents of its hosts: how asking them went, and what operators see of it.
+//! Host agents of a farm: the polls that are due, their results, and their display for operators.
 
 use super::{Inner, Site};
 use crate::agent::report::Report;
@@ -16,41 +16,41 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// What is sent to an agent that has no notice to show.
+/// Line that is sent to an agent without a notice to show.
 const CHECK: &str = "check";
-/// Users of one report of whom the history gets a step.
+/// Users of one report that get a step in the history.
 const STEPS_MAX: usize = 20;
 
-/// How asking the agent of a host went.
+/// Results of polling the agent of a host.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// When it answered last.
+    /// Time of the last reply.
     answered: Option<Moment>,
-    /// When asking it ended last, in whichever way.
+    /// End of the last poll, successful or not.
     asked: Option<Moment>,
-    /// Why it does not answer now; empty: it does.
+    /// Current error; empty after a successful poll.
     trouble: String,
-    /// What was wrong last, and when: also with an answer.
+    /// Time and text of the last error; kept after a successful poll.
     last_trouble: Option<(Moment, String)>,
-    /// What it said of its host.
+    /// Description of the host's state in the last reply.
     description: String,
 }
 
-/// An agent that has to be asked.
+/// An agent that has to be polled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ToAsk {
-    /// The host.
+    /// Name of the host.
     pub host: String,
-    /// Where its agent is.
+    /// Address of the agent.
     pub address: SocketAddr,
-    /// From one question to the next.
+    /// Poll interval.
     pub interval: Duration,
-    /// The line that it is sent.
+    /// Line that is sent to the agent.
     pub line: String,
 }
 
 impl Site {
-    /// The agents, and what each has to be sent.
+    /// Returns the agents, with the line for each of them.
     pub fn agents(&self) -> Vec<ToAsk> {
         let inner = lock(&self.inner);
         let hosts = inner.agreement.directory.hosts();
@@ -71,7 +71,7 @@ impl Site {
         all
     }
 
-    /// Asking an agent has ended, with its report or the reason why there is none.
+    /// Applies the result of a poll: a report, or the reason why there is none.
     pub fn asked(&self, host: &str, asked_ms: u64, result: Result<Report, String>) {
         let has_all = {
             let mut inner = lock(&self.inner);
@@ -97,7 +97,7 @@ impl Site {
         self.ring();
     }
 
-    /// All agents were asked once, or there is none.
+    /// Sets whether all agents were polled once; true if there is none.
     fn hears(&self, has_all: bool) {
         if has_all {
             self.heard
@@ -105,8 +105,8 @@ impl Site {
         }
     }
 
-    /// Waits, after the start, until all agents have said where sessions are: for a user of whom the
-    /// directory knows nothing, and not for long.
+    /// Waits after the start until all agents have reported their sessions. Only logons of unknown
+    /// users wait, and for a limited time.
     pub(super) async fn hears_agents(&self, id: Assignee) {
         let is_known = {
             let inner = lock(&self.inner);
@@ -118,11 +118,11 @@ impl Site {
             return;
         }
         let mut heard: watch::Receiver<bool> = self.heard.subscribe();
-        // An agent that does not answer is not waited for any longer.
+        // An agent that does not reply in time is ignored.
         let _ = timeout(left, heard.wait_for(|heard| *heard)).await;
     }
 
-    /// The notice for a user whose session is at a drained host.
+    /// Returns the notice for a user whose session is at a drained host.
     pub fn notice_for(&self, user: UserId) -> Option<String> {
         let inner = lock(&self.inner);
         let directory = &inner.agreement.directory;
@@ -135,7 +135,7 @@ impl Site {
 }
 
 impl Inner {
-    /// The notice for users of a host, while it is drained.
+    /// Returns the notice for users of a host, while it is drained.
     fn notice(&self, state: &HostState) -> Option<&str> {
         let is_drained = state.is_drained || state.is_ordered || state.agent.is_drained();
         let notice = self.farm.agents.notice.as_str();
@@ -189,7 +189,7 @@ impl Inner {
         }
     }
 
-    /// What the agent of a user's host says of the session, in words.
+    /// Describes the session of a user as the host's agent reports it.
     pub(super) fn by_agent(&self, user: &User) -> Option<String> {
         let directory = &self.agreement.directory;
         let hosts = directory.of_user(user.id).map(|(_, entry)| &entry.host);
@@ -215,7 +215,7 @@ impl Inner {
         ))
     }
 
-    /// The agent of a host in the report.
+    /// Adds the agent of a host to the report.
     pub(super) fn agent(&self, name: &str, state: &HostState, subject: Subject) -> Subject {
         let Some(agent) = self.farm.agents.hosts.get(name) else {
             return subject;
@@ -250,7 +250,7 @@ impl Inner {
     }
 }
 
-/// What an agent said last, in words.
+/// Formats the last report of an agent.
 fn said(state: &HostState) -> Vec<String> {
     let agent = &state.agent;
     let mut words = Vec::new();
@@ -265,7 +265,7 @@ fn said(state: &HostState) -> Vec<String> {
     words
 }
 
-/// The state of a session, as an agent says it.
+/// Returns the display name of a session's state as an agent reports it.
 pub(super) fn seen_word(seen: &Seen) -> &'static str {
     match seen.is_active {
         true => "active",

@@ -1,4 +1,4 @@
-//! The collections of a farm for operators, where some programs are not on all hosts.
+//! Collections of a farm for operators, where some programs do not run on all hosts.
 
 use super::{Inner, Site};
 use crate::collection::CollectionId;
@@ -7,10 +7,10 @@ use part::lock;
 use part::report::{Grade, Subject};
 use std::collections::BTreeSet;
 
-/// What the collection of all hosts is called.
+/// Display name of the collection of all hosts.
 const ALL: &str = "all hosts";
 
-/// What a collection is called.
+/// Returns the display name of a collection.
 fn name(hosts: &BTreeSet<String>) -> String {
     let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
     match names.is_empty() {
@@ -20,7 +20,7 @@ fn name(hosts: &BTreeSet<String>) -> String {
 }
 
 impl Site {
-    /// What is on this host, and on no host that takes users, by title.
+    /// Returns the titles of the programs that run on this host, and on no host that accepts users.
     pub fn closed_with(&self, host: &str) -> Vec<String> {
         let inner = lock(&self.inner);
         let all = inner.farm.all_collections();
@@ -33,7 +33,7 @@ impl Site {
 }
 
 impl Inner {
-    /// The collections in a report, each with whether no host of it takes users.
+    /// Returns the collections for a report, each with whether none of its hosts accepts users.
     pub(super) fn collections(&self) -> Vec<(bool, Subject)> {
         let all = self.farm.all_collections();
         let subject = |(id, hosts): (&CollectionId, &BTreeSet<String>)| {
@@ -65,7 +65,7 @@ impl Inner {
         all.iter().map(subject).collect()
     }
 
-    /// The collections in which a user has the session at a host.
+    /// Returns the collections in which a user has the session at a host.
     pub(super) fn collections_of(&self, user: UserId, host: &str) -> Vec<String> {
         let all = self.farm.all_collections();
         if all.is_empty() {

@@ -1,5 +1,5 @@
-//! Operators end connections of a user: those that this node carries, and by the other nodes theirs. The
-//! session stays at its host; the directory hears of the ends as of others.
+//! Disconnection of users by operators. This node closes its own connections, and the other nodes
+//! close theirs. The session stays at its host. The directory handles such an end like any other.
 
 use super::{Inner, Site};
 use crate::directory::Entry;
@@ -9,19 +9,20 @@ use part::lock;
 use part::report::Moment;
 use std::collections::BTreeSet;
 
-/// Connections that an operator ends.
+/// Connections that an operator's order closes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Disconnected {
-    /// How many this node ends.
+    /// Connections that this node closes.
     pub own: usize,
-    /// How many other nodes carry, as far as is known.
+    /// Connections that other nodes carry, as far as is known.
     pub far: u64,
-    /// The other nodes that were asked.
+    /// Other nodes that received the order.
     pub asked: Vec<String>,
 }
 
 impl Site {
-    /// Ends the connections of a user at all nodes, or only those to one host, if it is not empty.
+    /// Closes the connections of a user at all nodes; if `host` is not empty, only those to that
+    /// host.
     pub fn disconnect(&self, user: &User, host: &str) -> Disconnected {
         let mut inner = lock(&self.inner);
         let far = |entry: &Entry| -> u64 {
@@ -49,8 +50,8 @@ impl Site {
 }
 
 impl Inner {
-    /// Ends those that this node carries. Returns how many there are: tunnels to the farm itself end with
-    /// what they carry, and do not count.
+    /// Closes the connections that this node carries, and returns their number. Tunnels to the farm
+    /// itself are not counted, since they end together with the connections that they carry.
     pub(super) fn disconnect(&mut self, user: UserId, host: &str) -> usize {
         let is_meant = |one: &str| host.is_empty() || one == host;
         let clients = self.clients.values();

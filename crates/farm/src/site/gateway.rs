@@ -1,5 +1,5 @@
-//! What a farm knows of its gateway: its tunnels and their bounds, who waits to authenticate again, and
-//! which connections at the farm's own addresses come from a tunnel.
+//! Gateway state of a farm: the tunnels and their limits, the users who have to authenticate again,
+//! and the connections from tunnels to the farm's own addresses.
 
 use super::{Inner, Site};
 use crate::config::Farm;
@@ -16,24 +16,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Tunnels of one user, and of one address: an office is behind one.
+/// Limit of tunnels of one user, and of one address. Many users may share an address, as in an
+/// office.
 const OF_USER_MAX: usize = 16;
 const OF_ADDRESS_MAX: usize = 200;
 
-/// What happened at the gateway since the role began.
+/// Events at the gateway since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Tunnels that were opened to a host.
     pub opened: u64,
-    /// Users who were not let in: wrong passwords, cookies that are not valid.
+    /// Failed authentications: wrong passwords and invalid cookies.
     pub unknown: u64,
-    /// Connections to hosts that the user may not reach.
+    /// Connections to hosts that the user may not use.
     pub denied: u64,
-    /// Tunnels that do not keep to the protocol.
+    /// Tunnels with protocol errors.
     pub malformed: u64,
-    /// Tunnels that ended because their client was too slow.
+    /// Tunnels that ended because the client was too slow.
     pub slow: u64,
-    /// Tunnels beyond the limits.
+    /// Tunnels refused by the limits.
     pub over: u64,
     /// Hosts that could not be reached.
     pub unreached: u64,
@@ -41,41 +42,42 @@ pub struct Counters {
     pub expired: u64,
 }
 
-/// What is behind the lock of a site for its gateway.
+/// Gateway state behind the lock of a site.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) counters: Counters,
     tunnels: BTreeMap<u32, Tunnel>,
     next: u32,
-    /// Connections of tunnels to the farm's own addresses, by their addresses here: where their clients are.
+    /// Client addresses of the connections from tunnels to the farm's own addresses, by the local
+    /// address of the connection.
     arrivals: BTreeMap<SocketAddr, IpAddr>,
-    /// Tunnels whose users have to authenticate again: the user, and how to wake it.
+    /// Tunnels that wait for their user to authenticate again: the user, and how to wake the
+    /// tunnel.
     waiting: BTreeMap<u64, (String, Arc<Notify>)>,
-    /// Who was refused last, and why.
+    /// User of the last refused attempt, and the reason.
     pub(super) last_refused: Option<String>,
 }
 
-/// A tunnel.
 #[derive(Clone, Debug)]
 struct Tunnel {
     from: IpAddr,
-    /// HTTP has said the user.
+    /// HTTP has authenticated the user.
     is_known: bool,
-    /// Empty: not let in yet.
+    /// Empty until the user is authenticated.
     user: String,
-    /// The digest of what the user had then.
+    /// Digest of the user's credentials at the time of the authentication.
     proof: [u8; PROOF_BYTES],
-    /// Where it leads; empty: nowhere yet.
+    /// Name of the target; empty until the tunnel is connected.
     target: String,
-    /// It leads to a host, not to the farm itself.
+    /// The target is a host, not the farm itself.
     is_direct: bool,
-    /// Ends it.
+    /// Ends the tunnel.
     ends: Arc<Notify>,
 }
 
 impl State {
-    /// The tunnel that gives way to another one, of this address or of any: the oldest one of nobody, of the
-    /// address with most of those.
+    /// Chooses the tunnel that is closed in favour of a new one, from one address or from any. It
+    /// is the oldest unauthenticated tunnel of the address with the most of them.
     fn gives_way(&self, from: Option<IpAddr>) -> Option<u32> {
         let all = self.tunnels.iter();
         let of_nobody = all.filter(|(_, one)| !one.is_known && one.user.is_empty());
@@ -89,13 +91,13 @@ impl State {
         most.map(|(_, oldest)| oldest)
     }
 
-    /// How many tunnels lead to a host.
+    /// Returns the number of tunnels to a host.
     pub(super) fn open(&self) -> usize {
         let all = self.tunnels.values();
         all.filter(|one| !one.target.is_empty()).count()
     }
 
-    /// Ends the tunnels of a user that lead to a host. Returns their hosts.
+    /// Closes the tunnels of a user to a host. Returns their hosts.
     pub(super) fn disconnect(&self, user: UserId, host: &str) -> Vec<String> {
         let is_of = |one: &&Tunnel| User::named(&one.user).is_some_and(|one| one.id == user);
         let is_meant = |one: &&Tunnel| host.is_empty() || one.target == host;
@@ -105,8 +107,8 @@ impl State {
         all.iter().map(|one| one.target.clone()).collect()
     }
 
-    /// Ends the tunnels of users who are no longer in the list, or have another password or second factor
-    /// than when they were let in. Returns the users, from where, and where the tunnels lead.
+    /// Closes the tunnels of users who are no longer in the list, or whose password or second
+    /// factor has changed. Returns the user, the client address and the target of each tunnel.
     pub(super) fn end_outdated(&self, users: &List) -> Vec<(String, IpAddr, String)> {
         let all = self.tunnels.values().filter(|one| !one.user.is_empty());
         all.filter(|one| proof_of(users, &one.user) != one.proof)
@@ -117,7 +119,7 @@ impl State {
             .collect()
     }
 
-    /// The tunnels that lead to a host, for display.
+    /// Returns the tunnels to a host, for display.
     pub(super) fn shown(&self) -> Vec<String> {
         let all = self.tunnels.values();
         all.filter(|one| !one.target.is_empty())
@@ -126,12 +128,13 @@ impl State {
     }
 }
 
-/// The number of a tunnel, until it is dropped.
+/// Number of a tunnel; dropping it releases the number.
 pub struct Numbered {
     site: Arc<Site>,
-    /// The number.
+    /// The number of the tunnel.
     pub number: u32,
-    /// An operator ends it, or it gives way before its user is let in.
+    /// Notified when an operator closes the tunnel, or when it makes room for another one before
+    /// its user is authenticated.
     pub ends: Arc<Notify>,
 }
 
@@ -141,7 +144,8 @@ impl Drop for Numbered {
     }
 }
 
-/// The way of one connection from a tunnel to the farm's own address, until it is dropped.
+/// Registration of a connection from a tunnel to the farm's own address; dropping it removes the
+/// entry.
 pub struct Arrival {
     site: Arc<Site>,
     at: SocketAddr,
@@ -153,11 +157,12 @@ impl Drop for Arrival {
     }
 }
 
-/// A tunnel that waits for its user to authenticate again, until it is dropped.
+/// Registration of a tunnel that waits for its user to authenticate again; dropping it removes the
+/// entry.
 pub struct Waiting {
     site: Arc<Site>,
     number: u64,
-    /// Wakes it.
+    /// Notified when the user has authenticated.
     pub woken: Arc<Notify>,
 }
 
@@ -168,7 +173,8 @@ impl Drop for Waiting {
 }
 
 impl Inner {
-    /// Ends the tunnels of users whom the configuration of a farm would not let in as they are now.
+    /// Closes the tunnels of users whom the configuration of a farm would refuse with their current
+    /// credentials.
     pub(super) fn end_outdated_tunnels(&mut self, farm: &str) {
         for (user, from, target) in self.gateway.end_outdated(&self.farm.users) {
             let why = "the user was removed, or has another password or second factor";
@@ -184,21 +190,23 @@ impl Inner {
 }
 
 impl Site {
-    /// Looks into the lines of its section. Nothing may wait within.
+    /// Reads the configuration of the farm under the lock. The closure must not block.
     pub fn with_farm<T>(&self, look: impl FnOnce(&Farm) -> T) -> T {
         look(&lock(&self.inner).farm)
     }
 
-    /// Counts something of the gateway.
+    /// Increments a counter of the gateway.
     pub fn count_gateway(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.gateway.counters);
         *count = count.saturating_add(1);
     }
 
-    /// Makes the cookie by which a user comes into the gateway without a password, for a `.rdp` file.
+    /// Creates the cookie in a `.rdp` file with which a user is admitted to the gateway without a
+    /// password.
     pub fn gateway_cookie(&self, user: &str) -> String {
-        // One that has ended may be of this second.
+        // A cookie that has been revoked may date from this second, so the new one is dated one
+        // second later.
         let first_s = self.all_ended_s(user).saturating_add(1);
         let inner = lock(&self.inner);
         let made_s = first_s.max(Moment::now().unix_ms / 1_000);
@@ -208,10 +216,10 @@ impl Site {
         cookie::issue(&inner.key, self.id, (user, proof), expires_s)
     }
 
-    /// The user of a cookie.
+    /// Returns the user of a cookie.
     ///
     /// # Errors
-    /// Why it is of nobody.
+    /// Returns why the cookie is not valid.
     pub fn cookie_user(&self, cookie: &str) -> Result<String, cookie::Refused> {
         let (user, made_s) = {
             let inner = lock(&self.inner);
@@ -221,15 +229,16 @@ impl Site {
             let lifetime_s = inner.farm.tokens.lifetime_ms / 1_000;
             (user, expires_s.saturating_sub(lifetime_s))
         };
-        // Also if the password of then has come back.
+        // Cookies from before the change of a password stay revoked, even if the old password is
+        // set again.
         match self.all_ended_s(&user) >= made_s.max(1) {
             true => Err(cookie::Refused::Forged),
             false => Ok(user),
         }
     }
 
-    /// A tunnel begins, with a user whom HTTP has said or without one (`is_known`). At the limits one of nobody
-    /// gives way to it. None: there is none.
+    /// Registers a new tunnel. `is_known` is true if HTTP has authenticated its user. At the limits
+    /// an unauthenticated tunnel is closed to make room; returns None if there is none.
     pub fn tunnel_begins(self: &Arc<Site>, from: IpAddr, is_known: bool) -> Option<Numbered> {
         let mut inner = lock(&self.inner);
         let maxconn = usize::try_from(inner.farm.maxconn).unwrap_or(usize::MAX);
@@ -264,7 +273,7 @@ impl Site {
         })
     }
 
-    /// The user of a tunnel is known. False: the user has as many as there may be.
+    /// Sets the user of a tunnel. Returns false if the user has too many tunnels.
     pub fn tunnel_of(&self, number: u32, user: &str) -> bool {
         let mut inner = lock(&self.inner);
         let proof = proof_of(&inner.farm.users, user);
@@ -281,7 +290,7 @@ impl Site {
         true
     }
 
-    /// A tunnel is connected: with a host, or with the farm itself.
+    /// Notes that a tunnel is connected, to a host or to the farm itself.
     pub fn tunnel_opens(
         &self,
         number: u32,
@@ -300,7 +309,7 @@ impl Site {
         }
     }
 
-    /// A client of the gateway was refused.
+    /// Counts and records a refused client of the gateway.
     pub fn gateway_refuses(&self, user: &str, from: IpAddr, why: &str) {
         self.gateway_refuses_unnoted(user, from, why);
         if let Some(user) = User::named(user) {
@@ -308,7 +317,7 @@ impl Site {
         }
     }
 
-    /// The same without a step of the user.
+    /// Does the same as [`Site::gateway_refuses`], but adds no step to the user's history.
     pub fn gateway_refuses_unnoted(&self, user: &str, from: IpAddr, why: &str) {
         let user = User::named(user);
         let name = user.as_ref().map_or("-", |user| &user.name);
@@ -316,7 +325,7 @@ impl Site {
         lock(&self.inner).gateway.last_refused = Some(words);
     }
 
-    /// A connection from this address, which is ours, is of a client that is elsewhere.
+    /// Registers the client address of a tunnel's connection, which comes from this local address.
     pub fn arrives(self: &Arc<Site>, at: SocketAddr, from: IpAddr) -> Arrival {
         lock(&self.inner).gateway.arrivals.insert(at, from);
         Arrival {
@@ -325,13 +334,14 @@ impl Site {
         }
     }
 
-    /// Where the client of a connection from this address is, if it comes by the gateway.
+    /// Returns the client address of a connection from this local address, if it comes through the
+    /// gateway.
     pub fn arrived(&self, at: SocketAddr) -> Option<IpAddr> {
         let at = SocketAddr::new(at.ip().to_canonical(), at.port());
         lock(&self.inner).gateway.arrivals.get(&at).copied()
     }
 
-    /// A tunnel waits until its user authenticates again by this number.
+    /// Registers a tunnel that waits until its user authenticates again under this number.
     pub fn tunnel_waits(self: &Arc<Site>, number: u64, user: &str) -> Waiting {
         let woken = Arc::new(Notify::new());
         let waits = (user.to_owned(), Arc::clone(&woken));
@@ -343,7 +353,7 @@ impl Site {
         }
     }
 
-    /// What wakes the tunnel with this number, if it is of this user.
+    /// Returns the notifier of the waiting tunnel with this number, if it belongs to this user.
     pub fn waiting(&self, number: u64, user: &str) -> Option<Arc<Notify>> {
         let inner = lock(&self.inner);
         let (of, woken) = inner.gateway.waiting.get(&number)?;
@@ -375,7 +385,7 @@ mod tests {
         let ended = [&known, &first, &second, &other, &next].map(has_ended);
         assert_eq!(ended, [false, true, false, false, false]);
         drop(first);
-        // Who was let in stays.
+        // Tunnels of authenticated users stay.
         for one in [&second, &other, &next] {
             assert!(site.tunnel_of(one.number, "anna"));
         }

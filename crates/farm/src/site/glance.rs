@@ -1,4 +1,5 @@
-//! The users of each host at a glance, and what an operator may do with a host, for the report.
+//! Summary of the users of each host, and the actions that operators have for a host, for the
+//! report.
 
 use super::{Client, Inner};
 use crate::directory::{Entry, HostState, Presence};
@@ -7,19 +8,19 @@ use crate::user::UserId;
 use part::report::{Moment, Offer, span};
 use std::collections::BTreeMap;
 
-/// Users of a host that a report names. `evenkeel farm sessions` has all of them.
+/// Limit of users of a host in a report. `evenkeel farm sessions` shows all of them.
 const USERS_SHOWN: usize = 10;
 
-/// Some users of a host, in the order of the display.
+/// Users of a host, in display order.
 #[derive(Default)]
 pub(super) struct Users<'i> {
     shown: Vec<(Order<'i>, UserId, &'i Entry)>,
     all: usize,
-    /// Those of whom no session was seen.
+    /// Number of users without a known session.
     pub(super) unseen: u64,
 }
 
-/// Those with a connection come first, then those who came last.
+/// Display order: users with a connection first, then the latest ones.
 type Order<'i> = (u8, std::cmp::Reverse<u64>, &'i str);
 
 fn order(entry: &Entry) -> Order<'_> {
@@ -44,7 +45,7 @@ impl<'i> Users<'i> {
 }
 
 impl Inner {
-    /// The first users of each host.
+    /// Returns the first users of each host.
     pub(super) fn glance(&self) -> BTreeMap<&str, Users<'_>> {
         let mut hosts: BTreeMap<&str, Users<'_>> = BTreeMap::new();
         for (id, entry) in self.agreement.directory.sessions() {
@@ -55,7 +56,7 @@ impl Inner {
         hosts
     }
 
-    /// The lines of a report for these users.
+    /// Formats these users as lines of a report.
     pub(super) fn lines(&self, users: &Users<'_>) -> Vec<String> {
         let now_ms = Moment::now().boottime_ms;
         let shown = users.shown.iter();
@@ -109,7 +110,8 @@ impl Inner {
     }
 }
 
-/// What an operator may do with a host of a farm: what its line says holds whatever is ordered.
+/// Returns the actions that operators have for a host. None of them changes what the configuration
+/// says.
 pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<Offer> {
     if state.is_drained || state.is_far || state.is_removed {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What the role after this one has to know of a farm: who has which host, and what operators drained.
+//! State of a farm for the next role: the hosts of the users, and the hosts that operators drained.
 
 use super::Site;
 use crate::collection::{Assignee, CollectionId};
@@ -10,27 +10,27 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Users that are kept of all farms together: as many as a state file has room for.
+/// Limit of saved users of all farms together: the size of a state file.
 const USERS_MAX: usize = 2 * directory::USERS_MAX;
 
-/// A farm.
+/// Saved state of a farm.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Kept {
-    /// The hosts that operators drained.
+    /// Hosts that operators drained.
     pub drained: Vec<String>,
-    /// The users.
+    /// Saved users.
     pub users: Vec<KeptUser>,
-    /// Which decision each of them has, in the same order: generation, clock and origin.
+    /// Versions of the users' decisions, in the same order: generation, clock and origin.
     pub versions: Vec<(u64, u64, u64)>,
-    /// The hosts with users that no configuration has any more.
+    /// Hosts that have users and are in no configuration.
     pub removed: BTreeMap<String, SocketAddr>,
-    /// What operators ordered last of hosts. A role before this one may not have kept it.
+    /// Latest order for each host. State files of older versions may lack it.
     pub orders: BTreeMap<String, Order>,
 }
 
-/// A user: the identity, the name, the host, since when and until when, milliseconds of the boot clock,
-/// whether there was a session, and the collection.
+/// A saved user: identity, name, host, start and expiry in milliseconds of the boot clock, whether
+/// there was a session, and the collection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct KeptUser(
     #[serde(with = "serde_bytes")] pub [u8; ID_BYTES],
@@ -43,13 +43,13 @@ pub struct KeptUser(
 );
 
 impl Site {
-    /// What has to be kept, if it has changed.
+    /// Returns whether the state has changed since the last save.
     pub fn changed(&self) -> bool {
         std::mem::take(&mut lock(&self.inner).has_changed)
     }
 
-    /// What has to be kept, if there are so many farms. Without the role there is no connection, so each
-    /// user has left.
+    /// Returns the state to save; `farms` is the number of farms that share the space. The
+    /// connections end with the role, so each user is saved as disconnected.
     pub fn kept(&self, farms: usize) -> Kept {
         let inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
@@ -58,7 +58,7 @@ impl Site {
         let removed = directory.hosts().filter(|(_, state)| state.is_removed);
         let removed = removed.map(|(name, state)| (name.to_owned(), state.address));
         let mut users: Vec<(KeptUser, (u64, u64, u64))> = { directory.users() }
-            // Who is only on the way comes again.
+            // A client that was only sent to a host will reconnect, so it needs no entry.
             .filter(|(_, entry)| entry.presence != Presence::Pending)
             .map(|(id, entry)| {
                 let keep_ms = directory.keep_ms(entry.is_proved);
@@ -91,7 +91,7 @@ impl Site {
         }
     }
 
-    /// Takes over what the role before has kept.
+    /// Restores the state that the previous role saved.
     pub fn restore(&self, kept: Kept) {
         let mut inner = lock(&self.inner);
         let directory = &mut inner.agreement.directory;
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(known, expected);
         let of_one = codec::encode(&kept).len().div_ceil(12_000);
         assert!(of_one * USERS_MAX < state_file::BYTES_MAX, "{of_one}");
-        // Many farms share the room.
+        // Many farms share the limit.
         assert_eq!(site.kept(100).users.len(), USERS_MAX / 100);
     }
 }

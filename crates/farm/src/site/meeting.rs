@@ -1,4 +1,4 @@
-//! What becomes of a client: by what it says in the clear, and by who it says it is.
+//! Decides what happens to a client, by its unencrypted Connection Request and by its user name.
 
 use super::{Inner, Site};
 use crate::collection::{Assignee, CollectionId};
@@ -12,50 +12,51 @@ use protocol::rdp::{ConnectionRequest, FAILED_SSL_REQUIRED, HYBRID, Logon, Redir
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-/// The host of a connection.
+/// Host of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Routed {
-    /// Whose it is, and in which collection.
+    /// User and collection of the connection.
     pub id: Assignee,
-    /// The host.
+    /// Name of the host.
     pub host: String,
-    /// Where it accepts RDP.
+    /// Address at which the host accepts RDP.
     pub address: SocketAddr,
 }
 
-/// What becomes of a client, by its Connection Request.
+/// Decision about a client after its Connection Request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Meeting {
-    /// Its bytes go to a host.
+    /// Its bytes are relayed to a host.
     Route(Routed),
-    /// It goes on here, over TLS, until it has said who it is.
+    /// The connection continues here over TLS until the client has sent its user name.
     Ask {
-        /// The protocols that it requested.
+        /// Security protocols that the client requested.
         requested: u32,
-        /// Where it gets a host.
+        /// Collection in which the client gets a host.
         collection: CollectionId,
     },
-    /// It ends, with this code for the client.
+    /// The connection is refused with this failure code.
     Refuse(u32),
 }
 
-/// What a client said, and who it is.
+/// Result of reading a Connection Request.
 enum Said {
-    /// This comes of it.
+    /// The decision is made already.
     Settled(Meeting),
-    /// The host of a user in a collection is to be decided: by a token, which may have a host, or a hint.
+    /// A host in a collection has to be decided for a user. The user comes from a token, which may
+    /// name a host, or from a hint (`mstshash`).
     Who(User, CollectionId, Option<NameId>),
 }
 
 impl Site {
-    /// Decides about a client that has said this in the clear.
+    /// Decides about a client with this Connection Request.
     pub async fn meet(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
         let said = lock(&self.inner).said(request, from, self.id);
         let (user, collection, host) = match said {
             Said::Settled(meeting) => return meeting,
             Said::Who(user, collection, host) => (user, collection, host),
         };
-        // A token has no name.
+        // A token does not contain the name.
         let asked = if user.name.is_empty() {
             "token"
         } else {
@@ -65,7 +66,7 @@ impl Site {
         let decision = decision.map(|decision| {
             let is_sent = host == Some(NameId::of(&decision.host));
             match decision.why {
-                // Tokens of the portal name no host.
+                // Only the token of a redirection names a host; that of the portal does not.
                 Why::Pending if is_sent => Decision {
                     why: Why::Redirected,
                     ..decision
@@ -85,7 +86,8 @@ impl Site {
         }
     }
 
-    /// Decides about a client that has said who it is. None: there is nothing to send it.
+    /// Decides about a client that has sent its user name. Returns None if no redirection can be
+    /// sent.
     pub async fn logon(
         &self,
         logon: &Logon,
@@ -122,8 +124,9 @@ impl Site {
 }
 
 impl Site {
-    /// Makes a token for a user who starts something at the portal, without its end. It names no host: the
-    /// directory decides when the client comes, among these hosts; none: among all.
+    /// Creates a token for a user who starts something at the portal, without its end. The token
+    /// names no host: the directory chooses one of `hosts` when the client connects. An empty set
+    /// means all hosts.
     pub fn ticket(
         &self,
         user: &User,
@@ -144,7 +147,8 @@ impl Site {
         String::from_utf8_lossy(&token).trim_end().to_owned()
     }
 
-    /// Notes that somebody has to wait for the next try. Who was never seen is not noted: anybody could make up names.
+    /// Records that a user has to wait before the next sign-in attempt. Unknown users are not
+    /// recorded: anybody could invent names.
     pub fn has_to_wait(&self, user: &str, from: IpAddr, asked: &str) {
         let Some(user) = User::named(user) else {
             return;
@@ -155,7 +159,7 @@ impl Site {
         }
     }
 
-    /// Notes what a user did at the portal.
+    /// Records a user's action at the portal.
     pub fn at_portal(&self, user: &str, from: IpAddr, got: &str, why: &str) {
         if let Some(user) = User::named(user) {
             lock(&self.inner).note(&user, from, "portal", got, why);
@@ -164,9 +168,10 @@ impl Site {
 }
 
 impl Inner {
-    /// What a Connection Request says of the client.
+    /// Evaluates a Connection Request.
     fn said(&mut self, request: &ConnectionRequest, from: IpAddr, farm: NameId) -> Said {
-        // Who brings no token wants a desktop; an old one says at least on which hosts its program is.
+        // A client without a token gets a desktop. An expired token still identifies the hosts with
+        // its program.
         let mut collection = self.farm.desktop();
         if let Routing::Token(token) = &request.routing {
             match self.key.read(token, farm, Moment::now().unix_ms / 1_000) {
@@ -197,7 +202,8 @@ impl Inner {
             .negotiation
             .is_some_and(|one| one.protocols & HYBRID != 0);
         match &request.routing {
-            // Nobody in between can ask it: what is left is the beginning of a name.
+            // With NLA only the host can request the user name. What remains here is the hint,
+            // which is the beginning of a name.
             Routing::Hint(hint) if takes_hybrid && !hint.is_empty() => {
                 let user = self.hinted(hint);
                 let user = user.unwrap_or_else(|| User::of_address(from));
@@ -210,7 +216,7 @@ impl Inner {
         }
     }
 
-    /// The user with the name that the directory knows, if a token has none.
+    /// Adds the name that the directory knows to a user whose token has none.
     fn named(&self, user: User) -> User {
         match user.name.is_empty() {
             true => User {
@@ -221,7 +227,8 @@ impl Inner {
         }
     }
 
-    /// The user of a hint: the only one who is known and whose name begins so, if it may be cut.
+    /// Returns the user of a hint. A hint that may be truncated is valid only if exactly one known
+    /// user's name begins with it.
     fn hinted(&self, hint: &str) -> Option<User> {
         let user = User::named(hint)?;
         let directory = &self.agreement.directory;
@@ -292,7 +299,7 @@ impl Inner {
     }
 }
 
-/// Why a host was decided, in words.
+/// Describes the reason for a choice of a host.
 pub(super) fn words(why: &Why) -> String {
     match why {
         Why::Connected => "the user is connected there".to_owned(),

@@ -1,5 +1,5 @@
-//! One farm while it runs: what its connections, its checks and the role know together, behind one
-//! lock that is never held while something waits.
+//! Runtime state of one farm, shared by its connections, its checks and the role. One lock protects
+//! it, which is never held across a wait.
 
 mod admission;
 mod agents;
@@ -46,79 +46,77 @@ use tokio::sync::{Notify, oneshot, watch};
 /// Events of a host that are kept.
 const EVENTS_MAX: usize = 20;
 
-/// A farm.
+/// State of one farm, and the operations on it.
 pub struct Site {
     name: String,
     id: NameId,
-    /// Rings when something is to be sent to another node; None: there is no other one.
+    /// Notified when a message is due to another node; None on a node without others.
     bell: Option<Bell>,
-    /// When it began, and whether all agents were asked since.
+    /// Start of the farm, and whether all agents were polled since.
     began: Instant,
     heard: watch::Sender<bool>,
     turns: turn::Turns,
-    /// None before there is a portal.
+    /// Unset until the portal exists.
     sign_outs: OnceLock<sign_outs::SignOuts>,
     tries: Arc<tries::Tries>,
     membership: Mutex<Membership>,
     inner: Mutex<Inner>,
 }
 
-/// What is behind the lock.
 struct Inner {
     farm: Farm,
     key: Key,
     agreement: Agreement,
-    /// Logons that wait for the other nodes, by their tickets.
+    /// Logons that wait for the other nodes, by ticket.
     waiting: BTreeMap<u64, oneshot::Sender<Result<Decision, NoHost>>>,
     history: History,
-    /// The steps that other nodes got, and the last one of each other directory that came.
+    /// Steps that the other nodes received, and the last one received from each other directory.
     told: Told,
     heard: BTreeMap<Origin, u64>,
-    /// Routed connections by their numbers.
+    /// Routed connections by number.
     clients: BTreeMap<u64, Client>,
     next_client: u64,
     counters: Counters,
     checks: BTreeMap<String, Checks>,
-    /// Where the last token came from that was not valid, and why it was not.
+    /// Address of the last client with an invalid token, and the reason.
     last_refused: Option<String>,
     troubles: Troubles,
     gateway: gateway::State,
-    /// Something has changed that the next role has to know.
+    /// State that the next role needs has changed.
     has_changed: bool,
 }
 
-/// Steps that other nodes got.
+/// Steps that other nodes received.
 #[derive(Debug, Default)]
 struct Told {
-    /// The last one that each node got.
+    /// Number of the last step that each node received.
     last: BTreeMap<String, u64>,
-    /// The last one that they may get now, and since when, milliseconds.
+    /// Number of the last step that may be sent now, and the time of that decision, milliseconds.
     upto: u64,
     since_ms: u64,
 }
 
-/// What is wrong with it.
+/// Errors of the farm's addresses and of its LDAP servers.
 #[derive(Debug, Default)]
 struct Troubles {
-    /// Why an address is not open.
+    /// Errors of addresses for RDP that are not open.
     rdp: Vec<String>,
     web: Vec<String>,
-    /// Which servers of the directory of users answer.
+    /// Status of the LDAP servers.
     directory: Option<Arc<Standing>>,
 }
 
-/// A routed connection.
 #[derive(Clone, Debug)]
 struct Client {
     user: UserId,
     host: String,
     from: IpAddr,
     by_gateway: bool,
-    /// Ends it.
+    /// Ends the connection.
     ends: Arc<Notify>,
 }
 
-/// What happened since the role began.
+/// Events since the role started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Connections that were accepted.
@@ -127,26 +125,26 @@ pub struct Counters {
     pub routed: u64,
     /// Logons that were redirected.
     pub redirected: u64,
-    /// Tokens that were not valid.
+    /// Invalid tokens.
     pub tokens: u64,
-    /// Clients that do not speak RDP, or not as they have to.
+    /// Protocol errors of RDP clients.
     pub malformed: u64,
-    /// Clients that were refused: no host, or no way to redirect them.
+    /// Clients that were refused: there was no host, or the client could not be redirected.
     pub refused: u64,
-    /// Clients that did not go on in time.
+    /// Clients that exceeded a timeout.
     pub slow: u64,
-    /// Connections beyond the limits.
+    /// Connections refused by the limits.
     pub over: u64,
     /// Routed connections whose host did not respond.
     pub unanswered: u64,
 }
 
-/// What the checks of a host say.
+/// Results of the checks of a host.
 #[derive(Debug, Default)]
 struct Checks {
     passed: u32,
     failed: u32,
-    /// The reason of the last failure.
+    /// Reason of the last failure.
     why: String,
     since: Option<Moment>,
     events: VecDeque<Event>,
@@ -154,8 +152,8 @@ struct Checks {
 }
 
 impl Site {
-    /// A farm whose key, where the file has none, is `own`. What it shares with other nodes is None on
-    /// a node alone.
+    /// Creates a farm. `own` is the token key if the configuration has none. `shared` is None on a
+    /// node without others.
     pub fn new(name: &str, farm: Farm, own: &[u8], shared: Option<Shared>) -> Site {
         let mut agreement = match &shared {
             Some(shared) => Agreement::shared(shared.origin, Moment::now().boottime_ms),
@@ -196,7 +194,7 @@ impl Site {
         }
     }
 
-    /// Goes over to other lines of its section.
+    /// Applies a changed configuration of the farm.
     pub fn change(&self, farm: Farm, own: &[u8]) {
         let mut inner = lock(&self.inner);
         let before: Vec<String> = inner.farm.hosts.keys().cloned().collect();
@@ -230,22 +228,22 @@ impl Site {
         self.ring();
     }
 
-    /// Its name.
+    /// Name of the farm.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Connections at one time.
+    /// Limit of simultaneous connections.
     pub fn maxconn(&self) -> u32 {
         lock(&self.inner).farm.maxconn
     }
 
-    /// Whether an address is that of a proxy in front.
+    /// Returns whether an address belongs to a trusted proxy in front of the farm.
     pub fn trusts(&self, address: IpAddr) -> bool {
         lock(&self.inner).farm.proxies.has(address)
     }
 
-    /// How its hosts are checked, and where they are.
+    /// Returns the parameters of the checks, and the hosts with their addresses.
     pub fn checks(&self) -> (Check, Vec<(String, SocketAddr)>) {
         let inner = lock(&self.inner);
         let hosts = inner.agreement.directory.hosts();
@@ -253,34 +251,35 @@ impl Site {
         (inner.farm.check, hosts.collect())
     }
 
-    /// Counts something.
+    /// Increments a counter.
     pub fn count(&self, which: impl FnOnce(&mut Counters) -> &mut u64) {
         let mut inner = lock(&self.inner);
         let count = which(&mut inner.counters);
         *count = count.saturating_add(1);
     }
 
-    /// What happened since the role began.
+    /// Returns the counters since the role started.
     pub fn counters(&self) -> Counters {
         lock(&self.inner).counters
     }
 
-    /// Its addresses are open, or not, for these reasons.
+    /// Sets the errors of the addresses for RDP; an empty list means that all are open.
     pub fn opened(&self, troubles: Vec<String>) {
         lock(&self.inner).troubles.rdp = troubles;
     }
 
-    /// Its addresses for HTTPS are open, or not, for these reasons.
+    /// Sets the errors of the addresses for HTTPS; an empty list means that all are open.
     pub fn opened_web(&self, troubles: Vec<String>) {
         lock(&self.inner).troubles.web = troubles;
     }
 
-    /// The directory of users, if it has one, is asked by this.
+    /// Sets the status of the LDAP servers, for the report.
     pub fn asks_directory(&self, standing: Arc<Standing>) {
         lock(&self.inner).troubles.directory = Some(standing);
     }
 
-    /// A connection to a host begins to carry bytes. Returns its number, and what ends it.
+    /// Registers a connection to a host that begins to carry bytes. Returns its number, and the
+    /// notifier that ends it.
     pub fn begins(&self, routed: &Routed, from: IpAddr, by_gateway: bool) -> (u64, Arc<Notify>) {
         let mut inner = lock(&self.inner);
         let (user, host) = (routed.id.user, routed.host.clone());
@@ -306,7 +305,7 @@ impl Site {
         (number, ends)
     }
 
-    /// A connection lasts as only one with a session does.
+    /// Notes that a connection has lasted as long as only one with a session does.
     pub fn proves(&self, number: u64) {
         let mut inner = lock(&self.inner);
         if let Some(Client { user, host, .. }) = inner.clients.get(&number).cloned() {
@@ -317,7 +316,7 @@ impl Site {
         }
     }
 
-    /// A connection has ended.
+    /// Removes a connection that has ended.
     pub fn ends(&self, number: u64) {
         let mut inner = lock(&self.inner);
         if let Some(Client { user, host, .. }) = inner.clients.remove(&number) {
@@ -328,7 +327,8 @@ impl Site {
         }
     }
 
-    /// A check of a host has ended, or a client's connection to it, which counts as one.
+    /// Applies the result of a host's check, or of a client's connection to the host, which counts
+    /// as a check.
     pub fn checked(&self, host: &str, result: Result<(), String>) {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
@@ -382,14 +382,14 @@ impl Site {
         inner.agreement.directory.checked(host, health);
     }
 
-    /// Forgets what is over.
+    /// Forgets expired users.
     pub fn expire(&self) {
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
         inner.agreement.directory.expire(now_ms);
     }
 
-    /// Drains a host, or ends that. False: it has no such host.
+    /// Drains a host, or ends that. Returns false if the host does not exist.
     pub fn drain(&self, host: &str, is_drained: bool) -> bool {
         let mut inner = lock(&self.inner);
         inner.has_changed = true;

@@ -1,4 +1,4 @@
-//! The users of a farm and their sessions: for operators, and for each user.
+//! Users of a farm and their sessions, for operators and for each user.
 
 use super::agents::seen_word;
 use super::{Inner, Site};
@@ -10,31 +10,31 @@ use part::lock;
 use part::report::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a user has at a host.
+/// Session of a user at a host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stay {
-    /// The host.
+    /// Name of the host.
     pub host: String,
-    /// What there is.
+    /// State of the session.
     pub is: How,
-    /// Something that the user may start leads there.
+    /// The session serves something that the user may start.
     pub is_led: bool,
 }
 
-/// How a session is, as far as is known.
+/// State of a session, as far as is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum How {
-    /// There is a connection.
+    /// Connected.
     Connected,
-    /// There has been no connection for so long, milliseconds.
+    /// Disconnected for this time, milliseconds.
     Left(u64),
-    /// None was seen. The host is kept for the user for so long, milliseconds.
+    /// No session was seen. The host is reserved for the user for this time, milliseconds.
     Kept(u64),
 }
 
 impl Site {
-    /// The users, and where their clients are.
-    /// `me` is the name of this node; empty: it is alone.
+    /// Returns the users and the nodes of their connections. `me` is the name of this node; empty
+    /// on a node alone.
     pub fn sessions(&self, me: &str) -> Vec<Session> {
         let inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
@@ -66,7 +66,8 @@ impl Site {
         inner.agreement.directory.sessions().map(session).collect()
     }
 
-    /// The sessions of a user, one at a host. The user may start what is on these hosts.
+    /// Returns the sessions of a user, one for each host. `hosts` are those with something that the
+    /// user may start.
     pub fn sessions_of<'h>(
         &self,
         user: UserId,
@@ -93,7 +94,7 @@ impl Site {
 }
 
 impl Inner {
-    /// The state of a session, in a word.
+    /// Returns the display name of a session's state.
     fn state(&self, entry: &Entry) -> &'static str {
         match entry.presence {
             Presence::Pending => "pending",
@@ -103,7 +104,8 @@ impl Inner {
         }
     }
 
-    /// Whether a user has left a host of which the agent reports sessions, and has none there as far as is known.
+    /// Returns whether the user has disconnected from a host whose agent reports sessions, and no
+    /// session is known there.
     pub(super) fn is_unseen(&self, entry: &Entry) -> bool {
         entry.presence == Presence::Left
             && !entry.is_proved
@@ -121,7 +123,7 @@ impl Inner {
         }
     }
 
-    /// For how long a session has been without a connection, milliseconds.
+    /// Returns how long a session has been without a connection, milliseconds.
     fn left_ms(&self, user: UserId, entry: &Entry, now_ms: u64) -> u64 {
         let directory = &self.agreement.directory;
         let until = entry.until_ms.unwrap_or(now_ms);
@@ -134,7 +136,7 @@ impl Inner {
         by_agent.unwrap_or(own)
     }
 
-    /// The nodes that carry connections of a user.
+    /// Returns the nodes that carry connections of a user.
     fn carriers(&self, id: UserId, entry: &Entry, me: &str) -> Vec<String> {
         let directory = &self.agreement.directory;
         let own = (!me.is_empty() && directory.carried(id, &entry.host) > 0).then_some(me);

@@ -1,4 +1,5 @@
-//! What a farm shares with the other nodes: the link carries it, the agreement decides.
+//! State that a farm shares with the other nodes. The link carries the messages, and the agreement
+//! decides.
 
 use super::{Inner, Site};
 use crate::agreement::{FarStep, Logon, Message, Outcome, Refused};
@@ -15,20 +16,20 @@ use tokio::sync::{oneshot, watch};
 
 /// Steps in one message.
 const STEPS_MAX: usize = 100;
-/// How long steps are held back at most while logons wait for another node, milliseconds.
+/// Maximum delay of steps while logons wait for another node, milliseconds.
 const STEPS_MS: u64 = 200;
-/// Directories of which the last step is known.
+/// Limit of directories whose last step number is remembered.
 const HEARD_MAX: usize = 16;
 
-/// Rings when something is to be sent to another node.
+/// Notified when a message is due to another node.
 pub type Bell = Arc<watch::Sender<u64>>;
 
-/// What makes a farm part of what several nodes share.
+/// Parameters of a farm that several nodes share.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// The directory: another one after each start.
+    /// Identifier of the directory; a new one after each start.
     pub origin: Origin,
-    /// Rings when something is to be sent.
+    /// Notified when a message is due.
     pub bell: Bell,
 }
 
@@ -39,11 +40,11 @@ impl Site {
         }
     }
 
-    /// Decides the host of a user in a collection, with the other nodes if the user is not known there, and
-    /// measures how long that takes.
+    /// Decides the host of a user in a collection, and measures the duration. The other nodes are
+    /// asked if the user is not known there.
     ///
     /// # Errors
-    /// There is none.
+    /// Returns why no host is available.
     pub(super) async fn decide(
         &self,
         user: &User,
@@ -86,11 +87,11 @@ impl Site {
             }
         };
         self.ring();
-        // Without a sender the farm ends.
+        // The sender is dropped only when the farm ends.
         waits.await.unwrap_or(Err(NoHost::Busy))
     }
 
-    /// Changes the agreement, and has those go on for whom it decided something.
+    /// Changes the agreement, and wakes the logons that were decided by the change.
     fn with<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
         let (changed, resolved) = {
             let mut inner = lock(&self.inner);
@@ -102,26 +103,26 @@ impl Site {
             });
             (changed, waiting.collect::<Vec<_>>())
         };
-        // Those who wait need the lock next.
+        // Sent without the lock, since the woken tasks need it next.
         for (waiting, decided) in resolved {
-            // Whose client is gone does not wait.
+            // The receiver is gone if the client has disconnected.
             let _ = waiting.send(decided);
         }
         self.ring();
         changed
     }
 
-    /// The directory while it runs.
+    /// Identifier of the directory during this run.
     pub fn origin(&self) -> Origin {
         lock(&self.inner).agreement.directory.origin()
     }
 
-    /// These are the other nodes.
+    /// Sets the names of the other nodes.
     pub fn set_peers(&self, nodes: &BTreeSet<String>) {
         self.with(|inner, now_ms| inner.agreement.set_peers(nodes, now_ms));
     }
 
-    /// There is a connection to a node, which has this farm.
+    /// Handles a new connection to a node that has this farm.
     pub fn linked(&self, node: &str, origin: Origin) {
         self.sign_outs_to_all(node);
         self.tries.linked(node);
@@ -131,19 +132,20 @@ impl Site {
         });
     }
 
-    /// The connection to a node is broken, or there is none.
+    /// Handles a broken or missing connection to a node.
     pub fn broke(&self, node: &str, why: &str) {
         self.tries.gone(node);
         self.with(|inner, now_ms| inner.agreement.broke(node, why, now_ms));
     }
 
-    /// A node is not part of this farm, or leaves: it is not waited for.
+    /// Handles the message of a node that it is not part of this farm, or leaves it. The node is
+    /// not waited for.
     pub fn left(&self, node: &str, why: &str) {
         self.tries.gone(node);
         self.with(|inner, now_ms| inner.agreement.left(node, why, now_ms));
     }
 
-    /// Does what is due. Returns the connections that are to be given up, and why.
+    /// Handles expired timeouts. Returns the connections that have to be closed, with the reason.
     pub fn tick(&self) -> Vec<(String, &'static str)> {
         let mut inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
@@ -164,16 +166,16 @@ impl Site {
         })
     }
 
-    /// Has other nodes get all steps that there are: this node leaves.
+    /// Releases all steps for sending, because this node shuts down.
     pub fn spread(&self) {
         let mut inner = lock(&self.inner);
         inner.told.upto = inner.history.last();
     }
 
-    /// Takes in a message of a node.
+    /// Handles a message of a node.
     ///
     /// # Errors
-    /// The connection has to end.
+    /// Returns an error if the connection has to end.
     pub fn handle(&self, node: &str, origin: Origin, message: Message) -> Result<(), Refused> {
         if let Message::SignedOut(ends) = &message {
             message.check()?;
@@ -203,7 +205,7 @@ impl Site {
         })
     }
 
-    /// Whether something is to be sent to a node.
+    /// Returns whether a message is due to a node.
     pub fn has_message(&self, node: &str) -> bool {
         let inner = lock(&self.inner);
         let told = inner.told.last.get(node).copied().unwrap_or_default();
@@ -211,9 +213,9 @@ impl Site {
         has_more || self.has_sign_outs(node) || self.tries.has_message(node)
     }
 
-    /// What is to be sent to a node next.
+    /// Returns the next message to a node.
     pub fn next_message(&self, node: &str) -> Option<Message> {
-        // Somebody waits for the response to a code.
+        // These go first, since a client waits for the response to its code.
         if let Some(message) = self.tries.next_message(node) {
             return Some(message);
         }
@@ -221,20 +223,20 @@ impl Site {
         let now_ms = Moment::now().boottime_ms;
         let key = inner.key.check();
         let message = inner.agreement.next_message(node, key, now_ms);
-        // A session that has ended must not wait for what is only shown.
+        // Sign-outs go before steps, which are only displayed.
         { message.or_else(|| self.next_sign_outs(node)) }.or_else(|| inner.next_steps(node, now_ms))
     }
 }
 
 impl Inner {
-    /// Steps that a node has not got.
+    /// Returns the steps that a node has not received.
     fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<Message> {
         let told = self.told.last.get(node).copied().unwrap_or_default();
         if told >= self.told.upto {
             return None;
         }
         let steps = self.history.behind(told, STEPS_MAX);
-        // Those that are not kept any more it never gets.
+        // Steps that have been dropped from the history are never sent.
         let last = steps.last().map_or(self.told.upto, |(number, ..)| *number);
         self.told.last.insert(node.to_owned(), last);
         if steps.is_empty() {
@@ -249,7 +251,8 @@ impl Inner {
         Some(Message::Steps(steps.into_iter().map(step).collect()))
     }
 
-    /// Steps at another node. Those that came already are of a connection before.
+    /// Stores the steps of another node. Steps with known numbers are ignored: a previous
+    /// connection delivered them.
     fn hear(&mut self, node: &str, origin: Origin, message: Message) {
         let Message::Steps(steps) = message else {
             return;
@@ -287,7 +290,7 @@ mod tests {
     use crate::history::Step;
     use std::net::{IpAddr, Ipv4Addr};
 
-    /// A farm with a connection to `beta`, which has got all.
+    /// A farm with a connection to `beta`, which has received everything.
     fn linked() -> Site {
         let shared = Shared {
             origin: Origin(1),
@@ -343,7 +346,7 @@ mod tests {
         let claim = site.next_message("beta");
         assert!(matches!(claim, Some(Message::Claim { .. })), "{claim:?}");
         assert_eq!(site.next_message("beta"), None);
-        // Steps of the other node take the room of the one that was not sent.
+        // The other node's steps displace the unsent one from the history.
         for first in (1..=2_000).step_by(STEPS_MAX) {
             let steps = (first..).take(STEPS_MAX).map(far).collect();
             let heard = site.handle("beta", Origin(2), Message::Steps(steps));

@@ -1,4 +1,4 @@
-//! A farm for operators: its report, its users, and what one of them got.
+//! Farm status for operators: the report, and what one user got.
 
 use super::glance::offers;
 use super::meeting::words;
@@ -14,10 +14,10 @@ use part::report::{Grade, Moment, NumberRow, Subject, Unit};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// Tunnels that a report names.
+/// Limit of tunnels in a report.
 const TUNNELS_SHOWN: usize = 10;
 
-/// The numbers of a report: name, metric, description.
+/// Numbers of a report: name, metric, description.
 const ROWS: [(&str, &str, &str); 27] = [
     (
         "connected",
@@ -156,7 +156,7 @@ const ROWS: [(&str, &str, &str); 27] = [
     ),
 ];
 
-/// How long decisions take: number, metric, description, and the percentage of decisions.
+/// Durations of decisions: number, metric, description, and percentile.
 const DECISIONS: [(&str, &str, &str, u64); 3] = [
     (
         "decision p50 us",
@@ -178,7 +178,7 @@ const DECISIONS: [(&str, &str, &str, u64); 3] = [
     ),
 ];
 
-/// The numbers of a report.
+/// Returns the numbers of a report.
 pub fn rows() -> Vec<NumberRow> {
     let rows = ROWS.map(|(name, metric, words)| NumberRow::new(name, metric, words));
     let decisions = DECISIONS.map(|(name, metric, words, _)| {
@@ -188,7 +188,7 @@ pub fn rows() -> Vec<NumberRow> {
 }
 
 impl Site {
-    /// The farm in a report.
+    /// Returns the farm as a subject of the report.
     pub fn subject(&self) -> Subject {
         let mut inner = lock(&self.inner);
         let decisions = inner.decisions();
@@ -240,7 +240,8 @@ impl Site {
         subject.children(hosts.into_iter().chain(collections).chain(nodes))
     }
 
-    /// Whether a user can start something that is on these hosts: there is a session, or one of them takes users.
+    /// Returns whether a user can start something on these hosts: there is a session, or one of
+    /// them accepts users.
     pub fn is_open(&self, user: UserId, hosts: &BTreeSet<String>) -> bool {
         let inner = lock(&self.inner);
         let id = Assignee::new(user, inner.farm.collection(hosts));
@@ -248,7 +249,7 @@ impl Site {
         inner.agreement.directory.is_open(id, now_ms)
     }
 
-    /// What a user got, and would get now. None: the farm has never seen the user.
+    /// Returns what a user got and would get now. Returns None if the farm has never seen the user.
     pub fn why(&self, user: &User) -> Option<AskedFarm> {
         let inner = lock(&self.inner);
         let steps = inner.history.of(user.id);
@@ -258,7 +259,7 @@ impl Site {
         if steps.is_empty() && !is_known {
             return None;
         }
-        // Of a copy: a question changes nothing.
+        // A copy is used because a query must not change the directory.
         let mut directory: Directory = inner.agreement.directory.clone();
         let now_ms = Moment::now().boottime_ms;
         let mut next = |collection| {
@@ -287,14 +288,14 @@ impl Site {
         })
     }
 
-    /// Whether an operator has drained a host.
+    /// Returns whether an operator has drained a host.
     pub fn is_ordered(&self, host: &str) -> bool {
         let inner = lock(&self.inner);
         let mut hosts = inner.agreement.directory.hosts();
         hosts.any(|(name, state)| name == host && state.is_ordered)
     }
 
-    /// Why a host takes no new users, in words; None: it does.
+    /// Returns why a host accepts no new users; None if it accepts them.
     pub fn takes_nobody(&self, host: &str) -> Option<String> {
         let inner = lock(&self.inner);
         let (_, state) = { inner.agreement.directory.hosts() }.find(|(name, _)| *name == host)?;
@@ -310,26 +311,26 @@ impl Site {
         Some(why)
     }
 
-    /// Whether it has a host.
+    /// Returns whether the farm has a host with this name.
     pub fn has_host(&self, host: &str) -> bool {
         lock(&self.inner).farm.hosts.contains_key(host)
     }
 }
 
 impl Inner {
-    /// What is wrong with an address.
+    /// Returns the first error of an address.
     fn trouble(&self) -> Option<&String> {
         self.troubles.rdp.iter().chain(&self.troubles.web).next()
     }
 
-    /// The servers of the directory of users that do not answer, and why.
+    /// Returns the errors of the LDAP servers that do not respond.
     fn silent_directory(&self) -> Option<String> {
         self.farm.users.directory.as_ref()?;
         let troubles = self.troubles.directory.as_ref()?.troubles();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
-    /// The gateway in a report.
+    /// Adds the gateway to a report.
     fn gateway(&self, mut subject: Subject) -> Subject {
         if self.farm.gateway.is_none() {
             return subject;
@@ -377,14 +378,15 @@ impl Inner {
         }
     }
 
-    /// How long decisions took lately, microseconds, in the order of [`DECISIONS`]; None: there were none.
+    /// Recent durations of decisions in microseconds, in the order of [`DECISIONS`]; None if there
+    /// were none.
     fn decisions(&mut self) -> Option<[u64; DECISIONS.len()]> {
         let now = Instant::now();
         let [p50, p99, max] = DECISIONS.map(|(.., percent)| self.history.decision_us(percent, now));
         Some([p50?, p99?, max?])
     }
 
-    /// How it stands with the other nodes.
+    /// Returns the other nodes for the report.
     fn nodes(&self) -> Vec<Subject> {
         let now = Moment::now();
         let key = self.key.check();
@@ -418,7 +420,7 @@ impl Inner {
         self.agreement.standings().map(subject).collect()
     }
 
-    /// A host in a report; so many of its users have no session, as far as is known.
+    /// Returns a host for the report. `unseen` is the number of its users without a known session.
     fn host(&self, (name, state): (&str, &HostState), unseen: u64) -> Subject {
         let none = Checks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
@@ -442,7 +444,7 @@ impl Inner {
             .number("no session seen", unseen)
             .number("pending", state.counts.pending)
             .number("weight", state.weight.into());
-        // Its checks do not say since when.
+        // The checks do not know when the drain began.
         subject.since = checks.since.filter(|_| word != "drained");
         subject.why = match (state.is_drained, state.is_ordered) {
             (_, true) if !checks.why.is_empty() => {
@@ -463,7 +465,7 @@ impl Inner {
     }
 }
 
-/// Adds what clients did since the role began.
+/// Adds the client counters since the role started.
 fn add_counters(mut subject: Subject, counters: Counters) -> Subject {
     for (name, value) in [
         ("accepted", counters.accepted),
@@ -486,13 +488,13 @@ fn add_counters(mut subject: Subject, counters: Counters) -> Subject {
         (counters.slow, "slow"),
         (counters.over, "over the limits"),
     ];
-    // What has never happened is no line.
+    // Counters of zero are left out.
     let clients = clients.iter().filter(|(count, _)| *count > 0);
     let clients = clients.map(|(count, what)| format!("{count} {what}"));
     subject.list("clients", clients.collect())
 }
 
-/// Adds how long decisions took lately, microseconds.
+/// Adds recent durations of decisions, in microseconds.
 fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subject {
     let Some(took @ [p50, p99, max]) = took else {
         return subject;
@@ -505,7 +507,7 @@ fn add_decisions(subject: Subject, took: Option<[u64; DECISIONS.len()]>) -> Subj
     )
 }
 
-/// Why an agent keeps new users from its host.
+/// Returns why an agent keeps new users from its host.
 fn by_agent(state: &HostState) -> &'static str {
     match state.agent.admin {
         Some(Admin::Drain) => "drained by its agent",

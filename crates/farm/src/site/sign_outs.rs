@@ -1,4 +1,4 @@
-//! Sign-outs of the portal: the other nodes accept the same tokens, so they hear of each.
+//! Sign-outs of the portal. The other nodes accept the same tokens, so they receive each sign-out.
 
 use super::Site;
 use crate::agreement::Message;
@@ -12,37 +12,37 @@ use std::sync::{Arc, Mutex};
 /// Sessions in one message.
 const ENDS_MAX: usize = 500;
 
-/// What the portal and the link know of sign-outs.
+/// Sign-outs that the portal and the link share.
 #[derive(Debug)]
 pub(super) struct SignOuts {
     ended: Arc<Mutex<Ended>>,
-    /// The last change that each other node got.
+    /// Number of the last change that each other node received.
     told: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Site {
     /// Shares the sign-outs of the portal with the other nodes.
     pub fn shares_sign_outs(&self, ended: Arc<Mutex<Ended>>) {
-        // A farm has one portal while it runs.
+        // Setting fails only the second time: a farm has one portal while it runs.
         let _ = self.sign_outs.set(SignOuts {
             ended,
             told: Mutex::default(),
         });
     }
 
-    /// When all that a user had was ended, as the password had changed, seconds of the time of day; zero: that is not
-    /// known.
+    /// Returns when all sessions of a user were ended because of a changed password, in seconds
+    /// since 1970; 0 if that is not known.
     pub(super) fn all_ended_s(&self, user: &str) -> u64 {
         let sign_outs = self.sign_outs.get();
         sign_outs.map_or(0, |one| ended_at(&lock(&one.ended), user))
     }
 
-    /// A user has signed out of the portal.
+    /// Wakes the link after a user has signed out of the portal.
     pub fn signed_out(&self) {
         self.ring();
     }
 
-    /// A node gets all of them: the connection is new.
+    /// Schedules all sign-outs for a node with a new connection.
     pub(super) fn sign_outs_to_all(&self, node: &str) {
         if let Some(sign_outs) = self.sign_outs.get() {
             lock(&sign_outs.told).remove(node);
@@ -56,7 +56,7 @@ impl Site {
         })
     }
 
-    /// The next sign-outs for a node.
+    /// Returns the next sign-outs for a node.
     pub(super) fn next_sign_outs(&self, node: &str) -> Option<Message> {
         let sign_outs = self.sign_outs.get()?;
         let mut told = lock(&sign_outs.told);

@@ -1,5 +1,5 @@
-//! Tries and used codes of the portal and the gateway: the other nodes count the same tries, and accept no code that
-//! was used here.
+//! Failed sign-ins and used one-time codes of the portal and the gateway. The other nodes count the
+//! same failures, and refuse codes that were used here (RFC 6238, 5.2).
 
 use super::{Bell, Site};
 use crate::agreement::Message;
@@ -13,14 +13,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Changes that wait for a node. Of more the oldest are left out: they would be back soonest.
+/// Limit of changes that wait for a node. The oldest are dropped first, since they would expire
+/// first.
 const WAITING_MAX: usize = 16_384;
-/// Claims and responses that wait for a node.
+/// Limit of claims and responses that wait for a node.
 const CLAIMS_MAX: usize = 1_024;
-/// Time that the other nodes have for their responses to a claim.
+/// Timeout for the other nodes' responses to a claim.
 const CLAIM_LIMIT: Duration = Duration::from_millis(1_000);
 
-/// What the desk of a farm and the link exchange.
+/// Failed sign-ins and codes that the desk of a farm and the link exchange.
 pub(super) struct Tries {
     bell: Option<Bell>,
     desk: OnceLock<Weak<Desk>>,
@@ -29,16 +30,16 @@ pub(super) struct Tries {
 
 #[derive(Default)]
 struct Inner {
-    /// What waits for each node with a connection.
+    /// Pending messages of each connected node.
     nodes: BTreeMap<String, Waiting>,
-    /// Used codes about which other nodes have not responded.
+    /// Used codes whose responses from other nodes are pending.
     claims: BTreeMap<u64, Claim>,
     last: u64,
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// Claims and responses: somebody waits.
+    /// Claims and responses, sent first because a client waits for them.
     first: VecDeque<Message>,
     changes: VecDeque<Change>,
 }
@@ -73,9 +74,10 @@ impl Tries {
         self.desk.get()?.upgrade()
     }
 
-    /// A node has connected: it gets all failures that count.
+    /// Sends all failures that still count to a newly connected node.
     pub(super) fn linked(&self, node: &str) {
-        // Without the lock: the limiter is locked while it reports changes.
+        // Called before the lock is taken: the limiter is locked while it reports changes, so the
+        // opposite order could deadlock.
         let left = self.desk().map(|desk| desk.left()).unwrap_or_default();
         let mut inner = lock(&self.inner);
         let waiting = Waiting {
@@ -87,7 +89,7 @@ impl Tries {
         self.ring();
     }
 
-    /// A node has no connection: nobody waits for it.
+    /// Drops a disconnected node, so that no claim waits for it.
     pub(super) fn gone(&self, node: &str) {
         let mut inner = lock(&self.inner);
         inner.nodes.remove(node);
@@ -145,7 +147,7 @@ impl Tries {
 }
 
 impl Inner {
-    /// A node has responded to a claim, or is not waited for.
+    /// Records the response of a node to a claim, or that the node is not waited for.
     fn heard(&mut self, number: u64, node: &str, is_new: bool) {
         let Some(claim) = self.claims.get_mut(&number) else {
             return;
@@ -155,7 +157,7 @@ impl Inner {
             && (!is_new || claim.nodes.is_empty())
             && let Some(claim) = self.claims.remove(&number)
         {
-            // Whose client is gone does not wait.
+            // The receiver is gone if the client has disconnected.
             let _ = claim.decided.send(is_new);
         }
     }
@@ -200,16 +202,16 @@ impl Peers for Tries {
             self.ring();
             let decided = timeout(CLAIM_LIMIT, decided).await;
             lock(&self.inner).claims.remove(&number);
-            // A node that does not respond is as one that is gone.
+            // A node that does not respond counts as unreachable.
             !matches!(decided, Ok(Ok(false)))
         })
     }
 }
 
 impl Site {
-    /// Shares the tries at a desk with the other nodes.
+    /// Shares the failed sign-ins at a desk with the other nodes.
     pub fn shares_tries(&self, desk: &Arc<Desk>) {
-        // A farm has one portal while it runs.
+        // Setting fails only the second time: a farm has one portal while it runs.
         let _ = self.tries.desk.set(Arc::downgrade(desk));
         desk.share(Arc::clone(&self.tries) as Arc<dyn Peers>);
     }
@@ -235,7 +237,7 @@ mod tests {
         (desk, tries)
     }
 
-    /// Carries all messages between two nodes.
+    /// Delivers all messages between two nodes.
     fn carry(alpha: &Tries, beta: &Tries) {
         loop {
             let (to_beta, to_alpha) = (alpha.next_message("beta"), beta.next_message("alpha"));
@@ -250,7 +252,7 @@ mod tests {
         }
     }
 
-    /// Signs in with a code while messages are carried.
+    /// Signs in with a code while messages are delivered.
     fn uses(desk: &Desk, typed: &str, carry: impl Fn()) -> bool {
         let anna = User {
             account: Account {
@@ -286,7 +288,7 @@ mod tests {
         assert!(uses(&alpha_desk, &typed, between));
         assert!(!uses(&alpha_desk, &typed, between));
         assert!(!uses(&beta_desk, &typed, between));
-        // The next code is good at either.
+        // Either node accepts the next code.
         let next = code(&[7; 20], step(now_s()) + 1);
         assert!(uses(&beta_desk, &next, between));
         assert!(!uses(&alpha_desk, &next, between));
@@ -303,7 +305,7 @@ mod tests {
         beta.linked("alpha");
         carry(&alpha, &beta);
         assert!(!uses(&beta_desk, &typed, || carry(&alpha, &beta)));
-        // The end of the connection is as good as a response.
+        // The end of the connection counts as a response.
         let next = code(&[7; 20], step(now_s()) + 1);
         assert!(uses(&alpha_desk, &next, || alpha.gone("beta")));
         assert!(lock(&alpha.inner).claims.is_empty());

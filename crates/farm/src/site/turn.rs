@@ -1,20 +1,21 @@
-//! The turns of clients: of a crowd that comes at one time, a few are decided about at a time, so that the first ones
-//! have their host before the last ones are read.
+//! Limits how many clients are handled at one time. Of a crowd of new clients, the first ones get
+//! their host before the last ones are read.
 
 use super::Site;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// Clients that are decided about at one time. They keep the node busy while others wait for the other node.
+/// Clients that are handled at one time: enough to keep the node busy while some wait for the other
+/// node.
 const AT_ONE_TIME: usize = 8;
-/// How long a client waits for its turn at most: the other node may hang.
+/// Maximum time that a client waits for its turn, since the other node may hang.
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
-/// The turn of a client, until it is dropped.
+/// Permit of one client; dropping it admits the next client.
 pub type Turn<'a> = SemaphorePermit<'a>;
 
-/// The turns of a farm.
+/// Semaphore of a farm's permits.
 pub(super) struct Turns(Semaphore);
 
 impl Default for Turns {
@@ -24,7 +25,7 @@ impl Default for Turns {
 }
 
 impl Site {
-    /// Waits until it is a client's turn. None: it has waited for long enough.
+    /// Waits for a permit. Returns None when the maximum wait has passed.
     pub async fn turn(&self) -> Option<Turn<'_>> {
         timeout(WAIT_MAX, self.turns.0.acquire()).await.ok()?.ok()
     }

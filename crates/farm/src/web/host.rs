@@ -1,5 +1,5 @@
-//! Which requests for pages are for this farm: those for a name or an address that it has. A page of another site
-//! whose name leads to this machine (DNS rebinding) gets nothing.
+//! Checks that a request for pages names this farm: one of its names or addresses. The page of
+//! another site whose name resolves to this machine (DNS rebinding) is refused.
 
 use crate::certificate;
 use crate::config::Farm;
@@ -8,7 +8,7 @@ use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 use std::net::IpAddr;
 
-/// Why a request for a page is refused.
+/// Refusal of a request for a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,
@@ -29,7 +29,8 @@ const ENCODED: Refused = refused(
     "The request has a Transfer-Encoding. Send a Content-Length only.",
 );
 
-/// Whether a request names one host; before HTTP/1.1 it may name none (RFC 9112 section 3.2).
+/// Returns whether a request names exactly one host. Before HTTP/1.1 it may name none (RFC 9112
+/// section 3.2).
 pub(super) fn has_one<B>(request: &Request<B>) -> bool {
     match request.headers().get_all(HOST).iter().count() {
         0 => request.version() < Version::HTTP_11,
@@ -37,11 +38,12 @@ pub(super) fn has_one<B>(request: &Request<B>) -> bool {
     }
 }
 
-/// Judges a request for a page, by its headers. `here` is the address at which the client has reached us.
+/// Checks the headers of a request for a page. `here` is the local address of the connection.
 pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Result<(), Refused> {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) {
-        // hyper has dropped a length beside it. Forms of browsers have a length and no encoding.
+        // hyper has dropped a length beside the encoding. Forms of browsers have a length and no
+        // encoding.
         return Err(ENCODED);
     }
     let of_header = headers.get(HOST).map(|host| host.as_bytes());
@@ -49,7 +51,7 @@ pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Resul
         Ok(authority) if !authority.as_str().contains('@') => Ok(authority),
         _ => Err(NO_HOST),
     });
-    // That of the target takes precedence (RFC 9112 section 3.2.2).
+    // The host of the target takes precedence (RFC 9112 section 3.2.2).
     let asked = match request.uri().authority() {
         Some(authority) => authority.clone(),
         None => match of_header {
@@ -63,7 +65,7 @@ pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Resul
     }
 }
 
-/// Whether a farm has a name or an address.
+/// Returns whether a farm has a name or an address.
 fn serves(farm: &Farm, here: IpAddr, host: &str) -> bool {
     let host = host.trim_end_matches('.').trim_matches(['[', ']']);
     if let Ok(ip) = host.parse::<IpAddr>() {
@@ -82,7 +84,7 @@ fn serves(farm: &Farm, here: IpAddr, host: &str) -> bool {
     names.into_iter().flatten().any(is_own) || binds.any(|bind| certificate::is_of(&bind.pem, host))
 }
 
-/// The host of an authority, without its port.
+/// Returns the host of an authority, without its port.
 fn host_of(authority: &str) -> &str {
     let host = { authority.rsplit_once(':') }.filter(|(_, port)| !port.contains(']'));
     host.map_or(authority, |(host, _)| host)

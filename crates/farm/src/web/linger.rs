@@ -1,5 +1,5 @@
-//! A connection whose client gets what was sent last: a close with unread input would be a reset, which
-//! overtakes the response.
+//! Lingering close of a connection: closing with unread input would cause a reset, which can
+//! discard the last response.
 
 use std::io;
 use std::pin::Pin;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long the client has to close, and how many bytes of it are dropped.
+/// Time that the client has to close, and the limit of its input that is dropped.
 const LIMIT: Duration = Duration::from_secs(2);
 const BYTES_MAX: usize = 16 << 20;
-/// Bytes that are read at a time.
+/// Bytes of one read.
 const READ_BYTES: usize = 4 << 10;
 
-/// A connection.
+/// Connection that lingers at its end.
 pub(super) struct Linger<S> {
     stream: S,
-    /// Set once it is shut down: until when input is dropped, and bytes of it.
+    /// Set at the shutdown: the time until which input is dropped, and its remaining bytes.
     ends: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Linger<S> {
             let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => *dropped += buffer.filled().len(),
-                // The client has closed, or is gone.
+                // The client has closed, or the connection broke.
                 Ok(()) | Err(_) => break,
             }
         }

@@ -1,5 +1,5 @@
-//! The HTTPS of a farm: a thread with its addresses `web`. The gateway gets the requests for its path, the
-//! portal all others.
+//! HTTPS server of a farm: a thread with its `web` addresses. Requests for the gateway's path go to
+//! the gateway, all others to the portal.
 
 mod host;
 mod linger;
@@ -33,17 +33,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// How long the handshake of TLS, and the head of a request, may take.
+/// Timeout for the TLS handshake, and for the head of a request.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
-/// Bytes of the head of a request, which may have a ticket or a message of NTLM.
+/// Limit of a request's head, in bytes. The head may contain a ticket, or a message of NTLM.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// The addresses of clients of proxies.
+/// Header in which proxies send the addresses of their clients.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Passwords that are verified at one time.
 const VERIFIED_MAX: usize = 2;
 
-/// The server of a farm's web addresses. Dropping it ends its connections.
+/// Server of a farm's web addresses. Dropping it closes its connections.
 pub struct Server {
     doors: watch::Sender<Vec<Arc<Door>>>,
 }
@@ -52,7 +52,7 @@ impl Server {
     /// Starts the server of a farm at these addresses.
     ///
     /// # Errors
-    /// The system has no thread or descriptor left.
+    /// Fails if the system has no thread or descriptor left.
     pub fn start(
         site: Arc<Site>,
         doors: Vec<Arc<Door>>,
@@ -83,18 +83,18 @@ impl Server {
         Ok(Server { doors: sender })
     }
 
-    /// Goes over to other addresses. Connections stay.
+    /// Changes the addresses. Open connections stay.
     pub fn change(&self, doors: Vec<Arc<Door>>) {
         self.doors.send_replace(doors);
     }
 
-    /// The addresses.
+    /// Returns the addresses.
     pub fn doors(&self) -> Vec<Arc<Door>> {
         self.doors.borrow().clone()
     }
 }
 
-/// What is done with a connection.
+/// Handler of the connections.
 #[derive(Clone)]
 struct Web {
     site: Arc<Site>,
@@ -117,7 +117,7 @@ impl Listens for Web {
 
     async fn serve(self, secure: Secure, stream: TcpStream, place: Place) {
         keep_alive(&stream);
-        // A delay is all that would be lost.
+        // Failure costs only latency.
         let _ = stream.set_nodelay(true);
         let Ok(here) = stream.local_addr() else {
             return;
@@ -138,7 +138,7 @@ impl Listens for Web {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
             .max_buf_size(HEAD_BYTES_MAX);
-        // What goes wrong is the client's.
+        // Errors of a connection are caused by its client, so they are ignored.
         let _ = builder
             .serve_connection(TokioIo::new(Linger::new(stream)), service)
             .with_upgrades()
@@ -154,7 +154,7 @@ impl Web {
             return response;
         }
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
-        // What is no text is no address, and ends the search.
+        // A value that is no text is no address, and ends the search.
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
         let client = |farm: &Farm| farm.proxies.client_of(visitor.peer, forwarded);
         visitor.set_from(self.site.with_farm(client));
@@ -169,8 +169,8 @@ impl Web {
     }
 }
 
-/// Adds the time to a response. hyper keeps the one that it has until the clock is past it, so for an hour after
-/// the clock went back by one.
+/// Adds the date to a response. hyper caches its date until the clock has passed it. After the
+/// clock was set back by an hour, its date would be wrong for an hour.
 fn dated(mut response: Response<Body>, now_s: u64) -> Response<Body> {
     let now = i64::try_from(now_s).ok();
     let now = now.and_then(|now| Timestamp::from_second(now).ok());
@@ -184,7 +184,7 @@ fn dated(mut response: Response<Body>, now_s: u64) -> Response<Body> {
     response
 }
 
-/// Refuses a request; where the next one would begin is not known.
+/// Refuses a request and closes the connection, since the start of the next request is not known.
 fn refuse(refused: host::Refused) -> Response<Body> {
     let words = format!("{}\n", refused.words);
     let mut response = Response::new(Body::Whole(Some(words.into())));

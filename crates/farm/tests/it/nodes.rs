@@ -20,7 +20,7 @@ use wire::Trusted;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 
-/// What both nodes have. Those of each test have addresses of their own.
+/// State that both nodes share. Each test has addresses of its own.
 struct Cluster {
     authority: Authority,
     nodes: [Issued; 2],
@@ -320,7 +320,7 @@ fn strangers_and_other_versions_are_refused_with_the_reason() {
     assert_eq!(number(&beta, "redirected"), 1);
 }
 
-/// Whether the other side of a connection has ended it.
+/// Returns whether the peer has closed a connection.
 fn has_ended(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
     match stream.read(&mut [0; 64]) {

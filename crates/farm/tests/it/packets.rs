@@ -1,6 +1,7 @@
-//! What a client by hand sends over TLS until it is redirected, also that of the benchmark of farms.
+//! Packets that a simple client sends over TLS until it is redirected; the benchmark of farms uses
+//! them, too.
 
-/// What a client says of itself.
+/// Data that a client sends about its user.
 #[derive(Clone, Copy)]
 pub struct Person<'a> {
     pub domain: &'a str,
@@ -92,7 +93,7 @@ fn connect_initial(person: Person<'_>) -> Vec<u8> {
     data(&[b"\x7f\x65".as_slice(), &ber(body.len()), &body].concat())
 }
 
-/// Who the client is (MS-RDPBCGR 2.2.1.11).
+/// Builds the Client Info packet (MS-RDPBCGR 2.2.1.11).
 pub fn client_info(person: Person<'_>) -> Vec<u8> {
     let texts = [person.domain, person.user, "secret", "", ""].map(wide);
     let mut info = [0_u32, 0x33].map(u32::to_le_bytes).concat();

@@ -160,7 +160,7 @@ pub fn payload(farm: &Farm) -> Vec<u8> {
     })
 }
 
-/// What the program lends the role.
+/// Returns the functions that the program provides to the role.
 pub fn program() -> Program {
     Program {
         confine: |_| Ok(()),

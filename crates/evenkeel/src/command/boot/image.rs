@@ -1,6 +1,6 @@
-//! `evenkeel boot image build debian SUITE DIR`: a kernel, an initial RAM disk and a root for machines
-//! without disks, from Debian's packages. The same packages become the same bytes: no time is that of the
-//! build, and nothing in it is drawn by chance.
+//! `evenkeel boot image build debian SUITE DIR`: builds a kernel, an initial RAM disk and a root
+//! for diskless machines from Debian packages. Builds are reproducible: the same packages give the
+//! same bytes, without build times or random data.
 
 mod ext4;
 mod tree;
@@ -22,31 +22,31 @@ use std::process::ExitCode;
 
 /// The files of an image, in the order in which they appear.
 const FILES: [&str; 3] = ["vmlinuz", "initrd", "root.img"];
-/// Bytes that the packages need while they are unpacked, beside the image.
+/// Space for unpacking the packages, in addition to the image, in bytes.
 const ROOM: u64 = 4 << 30;
-/// The least size of a root, and the largest, bytes.
+/// Minimum and maximum size of a root, in bytes.
 const SIZES: (u64, u64) = (2 << 30, 1 << 40);
 /// Releases without a package of systemd-resolved.
 const TOO_OLD: [&str; 3] = ["stretch", "buster", "bullseye"];
-/// With what the keys of Debian's releases come.
+/// File with the keys of Debian's releases.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Fetches a file as apt does.
+/// Program that downloads a file as apt does.
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
-/// What the kernel is told: the root is written, in the overlay of the machine, and the card is eth0.
+/// Kernel command line: the root is writable, in the overlay of the machine, and the network
+/// interface is eth0.
 const APPEND: &str = "rw net.ifnames=0 console=tty0 console=ttyS0";
 
-/// What the command line says.
+/// Values of the command line.
 struct Wanted {
     suite: String,
     directory: PathBuf,
     mirror: Option<String>,
-    /// Further packages.
     include: Vec<String>,
     keys: Option<String>,
     size: u64,
 }
 
-/// `evenkeel boot image`.
+/// Defines `evenkeel boot image`.
 pub fn definition() -> Command {
     Command::new("image")
         .about("Build what machines boot")
@@ -90,7 +90,7 @@ pub fn definition() -> Command {
         )
 }
 
-/// Does what the words behind `boot image` ask.
+/// Executes the subcommands of `boot image`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let Some(("build", matches)) = matches.subcommand() else {
         return ExitCode::FAILURE;
@@ -147,9 +147,8 @@ fn packages(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// Shows a step.
 fn say(words: &str) {
-    // Without a reader it goes on.
+    // Without a reader the build continues.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -169,7 +168,7 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
     ])?;
     let directory = place(&wanted.directory)?;
     let runner = Runner::new()?;
-    // Beside the files, so that they only change their names at the end.
+    // In the same file system as the result, so that files are only renamed at the end.
     let shop = Workshop::new(Some(&directory))?;
     shop.has_room(ROOM)?;
     shop.with_own_mounts()?;
@@ -207,7 +206,7 @@ fn build(matches: &ArgMatches) -> Result<String, Stopped> {
     Ok(text(&title, &directory, &sizes, &wanted))
 }
 
-/// Makes the directory of the image, and returns its whole path.
+/// Creates the directory of the image, and returns its absolute path.
 fn place(directory: &Path) -> Result<PathBuf, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
     fs::create_dir_all(directory).map_err(failed)?;
@@ -227,7 +226,8 @@ fn place(directory: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// The time of everything, seconds since 1970: that of the caller, or of the release's index.
+/// Returns the timestamp of all files, seconds since 1970: that of the caller, or of the release's
+/// index.
 fn epoch(suite: &str, mirror: &str, shop: &Workshop, runner: &Runner) -> Result<u64, Stopped> {
     if let Some(given) = std::env::var_os("SOURCE_DATE_EPOCH") {
         let given = given.to_string_lossy().into_owned();
@@ -243,7 +243,7 @@ fn epoch(suite: &str, mirror: &str, shop: &Workshop, runner: &Runner) -> Result<
     Ok(date.ok_or_else(|| format!("{url} has no line `Date`: set SOURCE_DATE_EPOCH"))?)
 }
 
-/// The date of an index of a release.
+/// Returns the date in a release's index.
 fn released(index: &str) -> Option<u64> {
     let date = index.lines().find_map(|line| line.strip_prefix("Date: "))?;
     let date = date.trim().replace(" UTC", " +0000");
@@ -251,7 +251,7 @@ fn released(index: &str) -> Option<u64> {
     u64::try_from(date.timestamp().as_second()).ok()
 }
 
-/// Gives the files their names, and returns the bytes of each and those that it has on the disk.
+/// Renames the files to their final names, and returns for each its size and its disk usage.
 fn publish(shop: &Workshop, directory: &Path) -> Result<Vec<(u64, u64)>, String> {
     let mut sizes = Vec::new();
     for name in FILES {
@@ -268,7 +268,7 @@ fn publish(shop: &Workshop, directory: &Path) -> Result<Vec<(u64, u64)>, String>
     Ok(sizes)
 }
 
-/// What was built, and the lines to copy.
+/// Describes the built image, and the lines to copy.
 fn text(title: &str, directory: &Path, sizes: &[(u64, u64)], wanted: &Wanted) -> String {
     let at = directory.display();
     let name = directory.file_name().unwrap_or_default().to_string_lossy();

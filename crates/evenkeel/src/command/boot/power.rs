@@ -1,5 +1,6 @@
-//! `evenkeel boot power`: switches a machine by what its line names. The role only says what that is: it
-//! has no right to start a program, so the command does it here, with the rights of its caller.
+//! `evenkeel boot power`: switches a machine on or off with the power control in its configuration
+//! line. The role only provides that line, since it has no privilege to start programs. The command
+//! runs them with the privileges of its caller.
 
 use super::{OfBoot, answer, reload, word};
 use boot::message::Powered;
@@ -9,14 +10,15 @@ use std::io::{Write, stderr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a machine may take to be on or off after the order.
+/// Time that a machine may take to switch on or off after the order.
 const CONFIRM_MAX: Duration = Duration::from_secs(30);
-/// How often its status is asked meanwhile.
+/// Poll interval of its status meanwhile.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// How long it is off before it is switched on again (IPMI 2.0, section 28.3: at least a second).
+/// Time for which it is off before it is switched on again (IPMI 2.0, section 28.3: at least a
+/// second).
 const OFF: Duration = Duration::from_secs(1);
 
-/// `evenkeel boot power`.
+/// Defines `evenkeel boot power`.
 pub fn definition() -> Command {
     Command::new("power")
         .about("Switch a machine on or off by its management controller, or show whether it is on")
@@ -34,10 +36,10 @@ pub fn definition() -> Command {
         )
 }
 
-/// Does it.
+/// Executes the command.
 ///
 /// # Errors
-/// The machine is unknown or has no power control, or its control failed; in words.
+/// Fails if the machine is unknown or has no power control, or if that fails.
 pub fn main(matches: &ArgMatches) -> Result<String, String> {
     let (action, machine) = (word(matches, "ACTION"), word(matches, "MACHINE"));
     let instance = reload::selected(matches)?;
@@ -75,7 +77,7 @@ fn done(control: &Control, action: &str) -> Result<&'static str, String> {
         ("off", true) => switch(control, Action::Off).map(|()| "off"),
         ("cycle", true) => {
             switch(control, Action::Off)?;
-            // Without a reader it goes on.
+            // Without a reader the command continues.
             let _ = writeln!(stderr(), "off");
             thread::sleep(OFF);
             switch(control, Action::On).map(|()| "on again")
@@ -92,7 +94,7 @@ fn is_on(control: &Control) -> Result<bool, String> {
     }
 }
 
-/// Switches, and waits until the status is so.
+/// Sends the order, and waits for the expected status.
 fn switch(control: &Control, action: Action) -> Result<(), String> {
     let wanted = action == Action::On;
     let refused = control.ask(action).err();
@@ -125,7 +127,7 @@ mod tests {
     use lab::Scratch;
     use std::fs;
 
-    /// A machine whose power is a file: `script` is what it does with the action `$1`.
+    /// A machine whose power state is a file: `script` executes the action `$1`.
     fn machine(scratch: &Scratch, script: &str) -> Control {
         let script = format!(
             "cd {}\nis_on() {{ [ -e on ]; }}\nstatus() {{ is_on && exit 0; exit 2; }}\necho $0 >>log\n{script}",
@@ -136,7 +138,7 @@ mod tests {
 
     fn log(scratch: &Scratch) -> String {
         let log = fs::read_to_string(scratch.path().join("log")).unwrap();
-        // It is asked until it has changed.
+        // The status is polled until it has changed.
         let lines = log.lines().filter(|line| *line != "status");
         lines.collect::<Vec<_>>().join(" ")
     }

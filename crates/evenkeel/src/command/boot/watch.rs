@@ -1,4 +1,4 @@
-//! `evenkeel boot watch`: what machines ask, as it happens.
+//! `evenkeel boot watch`: requests of machines, as they happen.
 
 use super::{OfBoot, answer, reload, word};
 use boot::history::Step;
@@ -9,15 +9,16 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-/// How often the role is asked.
+/// Poll interval of the role.
 const INTERVAL: Duration = Duration::from_millis(300);
-/// Questions in a row without an answer, until that is an error: a role that is restarted is back before.
+/// Consecutive polls without a response after which the command fails: a restarted role returns
+/// earlier.
 const FAILURES_MAX: u32 = 30;
 
-/// Prints each step until the reader is gone.
+/// Prints each step until standard output is closed.
 ///
 /// # Errors
-/// The role does not answer for long, in words.
+/// Fails if the role does not respond for long.
 pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     let machine = word(matches, "MACHINE").to_ascii_lowercase();
     let is_json = matches.get_flag("json");
@@ -28,7 +29,7 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     };
     let mut after = look(&BTreeMap::new())?.after;
     let networks: Vec<&str> = after.keys().map(String::as_str).collect();
-    // Nobody needs to read it.
+    // A closed output is no error here.
     let _ = writeln!(
         io::stderr(),
         "watching {} from now on; Ctrl-C ends it",
@@ -47,7 +48,7 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
         };
         failures = 0;
         if watched.missed > 0 {
-            // Nobody needs to read it.
+            // A closed output is no error here.
             let _ = writeln!(
                 io::stderr(),
                 "{} steps are missing: they came faster than they are kept",
@@ -73,7 +74,8 @@ pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Whether a machine, as `node7 (52:54:00:00:00:07)` or as its card alone, is the one that is wanted.
+/// Returns whether a machine is the requested one; it is shown as `node7 (52:54:00:00:00:07)`, or
+/// by its MAC address alone.
 fn is_of(who: &str, wanted: &str) -> bool {
     let who = who.to_ascii_lowercase();
     let (name, card) = who.split_once(" (").unwrap_or(("", &who));

@@ -1,17 +1,17 @@
-//! A Debian from the packages of a mirror: its release, the mirrors that apt of this host has, and the
-//! keys of those who may log in.
+//! Debian systems from the packages of a mirror: the release, the mirrors of this host's apt, and
+//! the SSH keys of users.
 
 use super::run::{Runner, program};
 use std::fs;
 use std::path::Path;
 
-/// Bytes of a file with keys or a password.
+/// Limit of a file with keys or a password, in bytes.
 const SECRET_MAX: u64 = 64 << 10;
 
-/// Refuses what is no name of a release.
+/// Refuses a text that is not the name of a release.
 ///
 /// # Errors
-/// It is none, in words.
+/// Returns why the text is not valid.
 pub fn suite(text: &str) -> Result<(), String> {
     match is_name(text) {
         true => Ok(()),
@@ -19,16 +19,16 @@ pub fn suite(text: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a text is a name: letters, digits, `-` and `.`.
+/// Returns whether a text is a valid name: letters, digits, `-` and `.`.
 pub fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits)
 }
 
-/// Refuses what is no URL of a mirror.
+/// Refuses a text that is not the URL of a mirror.
 ///
 /// # Errors
-/// It is none, in words.
+/// Returns why the text is not valid.
 pub fn mirror(text: &str) -> Result<(), String> {
     match is_mirror(text) {
         true => Ok(()),
@@ -49,7 +49,7 @@ fn is_mirror(text: &str) -> bool {
 /// Reads a file with keys or a password.
 ///
 /// # Errors
-/// It cannot be read, or is too long; in words.
+/// Returns an error if it cannot be read, or is too long.
 pub fn secret(path: &Path) -> Result<String, String> {
     let at = |error: std::io::Error| format!("{}: {error}", path.display());
     match fs::metadata(path).map_err(at)?.len() > SECRET_MAX {
@@ -61,10 +61,10 @@ pub fn secret(path: &Path) -> Result<String, String> {
     }
 }
 
-/// Refuses what is no list of public keys: a private one in the image would be a leak.
+/// Refuses a text that is not a list of public keys: a private key in the image would be a leak.
 ///
 /// # Errors
-/// It is none, in words.
+/// Returns why the text is not valid.
 pub fn public_keys(text: &str) -> Result<String, String> {
     let is_key = |line: &&str| {
         ["ssh-", "ecdsa-", "sk-"]
@@ -82,7 +82,7 @@ pub fn public_keys(text: &str) -> Result<String, String> {
     }
 }
 
-/// The parts of a release.
+/// Returns the components of a release.
 pub fn parts(suite: &str) -> &'static str {
     match suite {
         "stretch" | "buster" | "bullseye" => "main contrib non-free",
@@ -90,7 +90,7 @@ pub fn parts(suite: &str) -> &'static str {
     }
 }
 
-/// Returns `sources.list`. A release that is being developed has no updates of its own.
+/// Returns `sources.list`. A release under development has no separate updates.
 pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
     let parts = parts(suite);
     let mut text = format!("deb {mirror} {suite} {parts}\n");
@@ -102,11 +102,11 @@ pub fn sources(suite: &str, mirror: &str, security: &str) -> String {
     text
 }
 
-/// Where packages come from.
+/// Sources of packages.
 pub struct Mirrors {
-    /// The mirror of the release.
+    /// Mirror of the release.
     pub mirror: String,
-    /// That of its security updates.
+    /// Source of security updates.
     pub security: String,
 }
 
@@ -114,13 +114,13 @@ impl Mirrors {
     /// Returns a mirror that was named, or that of apt of this host.
     ///
     /// # Errors
-    /// There is none, in words.
+    /// Fails if there is none.
     pub fn of(named: Option<&str>, runner: &Runner) -> Result<Mirrors, String> {
         let mirror = named.map(str::to_owned);
         let mirror = mirror.or_else(|| host_mirror(runner, "Debian")).ok_or(
             "apt of this host has no mirror of Debian: name one with `--mirror URL`".to_owned(),
         )?;
-        // Mirrors of Debian have its security updates beside it.
+        // Mirrors of Debian have its security updates in a sibling directory.
         let security = host_mirror(runner, "Debian-Security");
         let security =
             security.unwrap_or_else(|| format!("{}-security", mirror.trim_end_matches('/')));
@@ -128,7 +128,7 @@ impl Mirrors {
     }
 }
 
-/// The mirror that apt of this host has for packages with this label.
+/// Returns the mirror of this host's apt for packages with this label.
 fn host_mirror(runner: &Runner, label: &str) -> Option<String> {
     let mut targets = program("apt-get");
     targets.args([

@@ -1,5 +1,5 @@
-//! Files within the tree of a guest's system. Its links lead to places in the tree, never to those of
-//! the host: the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
+//! Files within the file system tree of a guest. Links resolve within the tree, never to the host:
+//! the kernel resolves each path within it (`openat2`, RESOLVE_IN_ROOT).
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2,
@@ -11,12 +11,12 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file that is read.
+/// Limit of a file that is read, in bytes.
 const FILE_MAX: u64 = 4 << 20;
-/// Entries of a directory that are looked at.
+/// Limit of directory entries that are read.
 const ENTRIES_MAX: usize = 4096;
 
-/// A tree.
+/// A file system tree.
 pub struct Inside {
     root: OwnedFd,
     path: PathBuf,
@@ -26,7 +26,7 @@ impl Inside {
     /// Opens the tree at this path of the host.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn open(path: &Path) -> Result<Inside, String> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty());
@@ -37,13 +37,13 @@ impl Inside {
         })
     }
 
-    /// Its path at the host.
+    /// Path of the tree at the host.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     fn at(&self, path: &str, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-        // A device or a pipe is not waited for. A path alone takes no such flags.
+        // Opening a device or a pipe must not block. O_PATH permits no such flags.
         let plain = match flags.contains(OFlags::PATH) {
             true => OFlags::CLOEXEC,
             false => OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK,
@@ -85,7 +85,7 @@ impl Inside {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether something is there.
+    /// Returns whether a path exists.
     pub fn has(&self, path: &str) -> bool {
         self.at(path, OFlags::PATH, 0).is_ok()
     }
@@ -105,7 +105,7 @@ impl Inside {
     /// Writes a file with mode 0644, or that of the file that it replaces.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn write(&self, path: &str, bytes: &[u8]) -> Result<(), String> {
         self.write_as(path, bytes, 0o644)
     }
@@ -113,7 +113,7 @@ impl Inside {
     /// Writes a file; a new one has this mode.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn write_as(&self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let written = self.at(path, flags, mode).map_err(std::io::Error::from);
@@ -121,10 +121,10 @@ impl Inside {
         written.map_err(|error| format!("{path} in the image: {error}"))
     }
 
-    /// Makes a directory, where there is none.
+    /// Creates a directory, if it does not exist.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn directory(&self, path: &str) -> Result<(), String> {
         let (parent, name) = self
             .parent(path)
@@ -135,10 +135,10 @@ impl Inside {
         }
     }
 
-    /// Keeps a file as `PATH.xen`, unless one was kept before.
+    /// Copies a file to `PATH.xen`, unless that exists already.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn keep(&self, path: &str) -> Result<(), String> {
         let kept = format!("{path}.xen");
         match self.read(path) {
@@ -150,17 +150,17 @@ impl Inside {
     /// Renames a file to `PATH.xen`.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn set_aside(&self, path: &str) -> Result<(), String> {
         let words = |error: Errno| format!("{path} in the image: {error}");
         let (parent, name) = self.parent(path).map_err(words)?;
         renameat(&parent, name, &parent, format!("{name}.xen")).map_err(words)
     }
 
-    /// Removes a file or a link, if it is there.
+    /// Removes a file or a link, if it exists.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn remove(&self, path: &str) -> Result<(), String> {
         let words = |error: Errno| format!("{path} in the image: {error}");
         let (parent, name) = self.parent(path).map_err(words)?;
@@ -170,7 +170,8 @@ impl Inside {
         }
     }
 
-    /// Whether a link or a file has this name in its directory, wherever it leads.
+    /// Returns whether a file or a link has this name in its directory, regardless of the link's
+    /// target.
     pub fn is_named(&self, path: &str) -> bool {
         let found = self
             .parent(path)

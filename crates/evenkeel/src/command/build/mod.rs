@@ -1,5 +1,5 @@
-//! With what commands build and change operating systems: programs that are shown and end with a signal,
-//! a directory that goes with the command, files within a tree, and Debian's packages.
+//! Tools of commands that build and change operating systems: programs with visible output that a
+//! signal ends, a temporary directory, files within a tree, and Debian packages.
 
 pub mod debian;
 pub mod inside;

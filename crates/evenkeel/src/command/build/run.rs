@@ -1,5 +1,5 @@
-//! Programs that a command runs: their output is shown as it comes where it says how far they are, the
-//! end of it is kept for errors, and a signal ends them.
+//! Runs programs for a command. Progress lines are shown as they come, the end of the output is
+//! kept for errors, and a signal ends the programs.
 
 use crate::command::volume::transfer::{Stopped, signals};
 use nix::sys::signal::Signal;
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Bytes of output that are kept.
+/// Limit of kept output, in bytes.
 const KEPT_MAX: usize = 64 << 10;
-/// Lines of it in an error.
+/// Lines of output in an error.
 const LINES_SHOWN: usize = 12;
-/// How long a program may take to end when it is asked to.
+/// Time that a program has to end after a signal.
 const END_MAX: Duration = Duration::from_secs(10);
-/// Where programs are.
+/// Search path of programs.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs programs until a signal comes.
@@ -35,10 +35,10 @@ pub fn find(program: &str) -> Option<PathBuf> {
     all.find(|path| path.is_file())
 }
 
-/// Refuses to go on where programs are missing: `PROGRAM` and its package.
+/// Fails if programs are missing: `PROGRAM` and its package.
 ///
 /// # Errors
-/// The packages that are missing, with the command that installs them.
+/// Lists the missing packages, with the command that installs them.
 pub fn need(programs: &[(&str, &str)]) -> Result<(), String> {
     let missing = { programs.iter() }.filter(|(program, _)| match program.starts_with('/') {
         true => !Path::new(program).exists(),
@@ -75,9 +75,10 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// Returns a program with its arguments that is killed when this process ends, however that ends.
+/// Returns a program with its arguments that is killed when this process ends, however that
+/// happens.
 pub fn ends_with_us(program: PathBuf, arguments: Vec<OsString>) -> (PathBuf, Vec<OsString>) {
-    // Without setpriv (package util-linux) it outlives a SIGKILL.
+    // Without setpriv (package util-linux) the program survives a SIGKILL of this process.
     let Some(setpriv) = find("setpriv") else {
         return (program, arguments);
     };
@@ -90,7 +91,7 @@ impl Runner {
     /// From now on, signals end programs instead of this process.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new() -> Result<Runner, Stopped> {
         signals().map(Runner)
     }
@@ -98,15 +99,15 @@ impl Runner {
     /// Runs a program to its end. Returns what it wrote, the last 64 KiB.
     ///
     /// # Errors
-    /// It cannot be started, failed or was interrupted.
+    /// Fails if the program cannot be started, fails, or is interrupted.
     pub fn run(&self, command: &mut Command) -> Result<String, Stopped> {
         self.shown(command, |_| None)
     }
 
-    /// The same; lines for which `show` has words are shown as they come.
+    /// Runs a program; lines for which `show` returns a text are printed as they come.
     ///
     /// # Errors
-    /// As [`Runner::run`].
+    /// Fails as [`Runner::run`].
     pub fn shown(
         &self,
         command: &mut Command,
@@ -117,10 +118,10 @@ impl Runner {
         let failed = |error: std::io::Error| format!("{name}: {error}");
         let (mut output, end) = std::io::pipe().map_err(failed)?;
         let errors = end.try_clone().map_err(failed)?;
-        // A group of its own: it is ended with all that it started.
+        // A separate process group, so that all its children can be ended with it.
         command.stdout(end).stderr(errors).process_group(0);
         let spawned = command.spawn();
-        // The command has the ends of the pipe.
+        // The command still has the ends of the pipe, so they are closed here.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = spawned.map_err(failed)?;
         let mut text = Output::default();
@@ -152,14 +153,14 @@ impl Runner {
                     if is_open { PollFlags::IN } else { none },
                 ),
             ];
-            // Interrupted or not: everything is looked at again.
+            // All conditions are checked again, whatever ended the wait.
             let _ = poll(&mut watched, Some(&timespec(Duration::from_secs(1))));
             let [_, has_ended, has_output] = watched.map(|one| !one.revents().is_empty());
             if let Some(signal) = self.signal() {
                 end(child, pid);
                 return Err(Stopped::By(signal));
             }
-            // A program that it left behind may have the pipe, too: its end is not waited for.
+            // A background process may still have the pipe, so its end is not waited for.
             if has_output && is_open {
                 let mut piece = [0; 16 << 10];
                 match output.read(&mut piece) {
@@ -172,22 +173,23 @@ impl Runner {
         }
     }
 
-    /// The signal that has come.
+    /// Returns the signal that has arrived.
     pub fn signal(&self) -> Option<Signal> {
         let signal = self.0.read_signal().ok().flatten()?;
         Signal::try_from(signal.ssi_signo as i32).ok()
     }
 }
 
-/// Asks a program and those that it started to end, and ends them if they do not.
+/// Asks a program and its children to end, and kills them if they do not.
 fn end(child: &mut Child, pid: Pid) {
-    // One that has ended is as good.
+    // A process that has ended already is no error.
     let _ = kill_process_group(pid, Kill::TERM);
     let until = std::time::Instant::now() + END_MAX;
     while std::time::Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    // As long as the program is not reaped its number is its own; the group lives as long as one of it does.
+    // The process ID is not reused before the program is reaped; the group exists as long as one
+    // member does.
     let _ = kill_process_group(pid, Kill::KILL);
     let _ = child.wait();
 }
@@ -200,7 +202,7 @@ fn ending(status: ExitStatus) -> String {
     }
 }
 
-/// What a program wrote.
+/// Output of a program.
 #[derive(Default)]
 struct Output {
     kept: String,
@@ -221,7 +223,7 @@ impl Output {
             match sign {
                 '\n' | '\r' => {
                     if let Some(words) = show(&self.line) {
-                        // Without a reader it goes on.
+                        // Without a reader the program continues.
                         let _ = writeln!(stderr(), "  {words}");
                     }
                     self.line.clear();
@@ -232,7 +234,7 @@ impl Output {
         }
     }
 
-    /// The last lines, for an error.
+    /// Returns the last lines, for an error.
     fn last(&self) -> String {
         let lines: Vec<&str> = self
             .kept
@@ -278,7 +280,7 @@ mod tests {
     #[test]
     fn a_program_that_leaves_another_one_behind_has_ended() {
         let runner = Runner::new().unwrap_or_else(|error| panic!("{error}"));
-        // The one left behind has the pipe until it is ended below.
+        // The background process has the pipe until it is killed below.
         let text = runner.run(&mut shell("sleep 1000 & echo $!"));
         let text = text.unwrap_or_else(|error| panic!("{error}"));
         let pid = text

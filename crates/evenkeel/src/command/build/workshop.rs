@@ -1,4 +1,4 @@
-//! A directory for what is built, and mounts that nobody else sees. Both go with the value.
+//! Temporary directory of a build, with private mounts. Both are removed on drop.
 
 use super::run::program;
 use nix::sched::{CloneFlags, unshare};
@@ -9,21 +9,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where it is without `--work`: it outlives no command, and may be large.
+/// Default parent directory without `--work`: the contents do not outlive the command, and may be
+/// large.
 const PLACE: &str = "/var/tmp";
 
-/// How often it is removed, and when again.
+/// Number of attempts to remove it, and the pause between them.
 const REMOVALS_MAX: u32 = 20;
 const REMOVAL_AGAIN: Duration = Duration::from_millis(50);
 
-/// The directory.
+/// Working directory of a build.
 pub struct Workshop(PathBuf);
 
 impl Workshop {
-    /// Makes it, below `place`.
+    /// Creates the directory below `place`.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn new(place: Option<&Path>) -> Result<Workshop, String> {
         let place = place.unwrap_or(Path::new(PLACE));
         let path = place.join(format!("evenkeel-{}", std::process::id()));
@@ -32,10 +33,10 @@ impl Workshop {
         Ok(Workshop(path))
     }
 
-    /// From now on, mounts of this command are its own, and go with it.
+    /// Makes the following mounts of this command private; they are removed at its end.
     ///
     /// # Errors
-    /// Without the right.
+    /// Fails without the privilege.
     pub fn with_own_mounts(&self) -> Result<(), String> {
         let refused =
             |error: &dyn std::fmt::Display| format!("cannot have mounts of its own: {error}");
@@ -51,15 +52,15 @@ impl Workshop {
         }
     }
 
-    /// Returns its path.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes a directory in it.
+    /// Creates a directory in it.
     ///
     /// # Errors
-    /// The system's, in words.
+    /// Returns the system's error as a message.
     pub fn directory(&self, name: &str) -> Result<PathBuf, String> {
         let path = self.0.join(name);
         match fs::DirBuilder::new().mode(0o755).create(&path) {
@@ -70,10 +71,10 @@ impl Workshop {
         }
     }
 
-    /// Refuses where there is no room for these bytes.
+    /// Fails if there is not enough space for this number of bytes.
     ///
     /// # Errors
-    /// There is not.
+    /// Fails if there is not enough space.
     pub fn has_room(&self, needs: u64) -> Result<(), String> {
         let room = |stat: StatVfs| stat.f_bavail.saturating_mul(stat.f_frsize);
         let has = statvfs(&self.0).map(room).unwrap_or(u64::MAX);
@@ -88,7 +89,7 @@ impl Workshop {
         }
     }
 
-    /// Mounts below it.
+    /// Returns the mounts below the directory.
     fn mounts(&self) -> Vec<PathBuf> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let places = table
@@ -104,10 +105,11 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         for mount in self.mounts() {
-            // What cannot be unmounted is left, below.
+            // A failed unmount is handled below.
             let _ = program("umount").arg("-l").arg(mount).status();
         }
-        // Nothing is removed through a mount. A program that has just been ended may still write.
+        // Nothing is removed through a mount. A program that has just ended may still write, so
+        // removal is retried.
         let mut tries = 0..REMOVALS_MAX;
         while self.mounts().is_empty() && self.0.exists() && tries.next().is_some() {
             if fs::remove_dir_all(&self.0).is_err() {

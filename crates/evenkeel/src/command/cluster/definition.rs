@@ -5,10 +5,10 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Where members listen unless somebody says otherwise.
+/// Default listening address of members.
 pub const LISTEN: &str = "[::]:7443";
 
-/// `evenkeel cluster`.
+/// Defines `evenkeel cluster`.
 pub fn cluster(command: Command) -> Command {
     command
         .about("Join two machines and an arbiter into a cluster, and show its status")
@@ -33,7 +33,7 @@ pub fn cluster(command: Command) -> Command {
         .subcommands([remove(), hand_over(), rotate(), renumber(), recover()])
 }
 
-/// `evenkeel arbiter`.
+/// Defines `evenkeel arbiter`.
 pub fn arbiter(command: Command) -> Command {
     command
         .about("Make this machine the arbiter of a cluster")
@@ -236,10 +236,10 @@ fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     address.map_err(|_| "not ADDRESS:PORT; write for example 10.0.0.1:7443")
 }
 
-/// Shortest and longest time of a token, seconds.
+/// Limits of a token's lifetime, seconds.
 const VALID_SECONDS_MAX: u64 = 86_400;
 
-/// A time with its unit.
+/// Parses a time with its unit.
 fn time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

@@ -1,5 +1,5 @@
-//! `evenkeel cluster` and `evenkeel arbiter`: founding, joining, and asking the control
-//! role that runs here.
+//! `evenkeel cluster` and `evenkeel arbiter`: initialises clusters, joins them, and queries the
+//! local control role.
 
 mod definition;
 mod removal;
@@ -19,11 +19,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory;
 
-/// How long the role may be silent before it is given up.
+/// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// How long joining may take.
+/// Timeout for joining.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
-/// Addresses that are told to others at most.
+/// Limit of addresses that other members receive.
 const ADDRESSES_MAX: usize = 4;
 
 /// Runs `evenkeel cluster`.
@@ -55,7 +55,7 @@ pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Where the control role of this machine listens for operators.
+/// Returns the path of the control role's socket for operators.
 pub fn socket() -> PathBuf {
     directory::path().join(request::SOCKET)
 }
@@ -63,7 +63,7 @@ pub fn socket() -> PathBuf {
 /// Connects to the control role of this machine.
 ///
 /// # Errors
-/// Where none runs as this user and one runs as root, the error says so.
+/// If none runs as this user and one runs as root, the error says so.
 pub fn connect() -> Result<Client, request::AskError> {
     Client::connect(&socket()).map_err(|error| {
         let of_root = directory::of_root().join(request::SOCKET);
@@ -71,7 +71,7 @@ pub fn connect() -> Result<Client, request::AskError> {
     })
 }
 
-/// A user who is not root looks for a role of its own, which nobody runs.
+/// Describes a failed connection of a non-root user, who has no control role of its own.
 fn forbidden(error: request::AskError, is_user: bool, of_root: &Path) -> request::AskError {
     let runs = || match of_root.symlink_metadata() {
         Ok(_) => true,
@@ -90,7 +90,7 @@ fn state(matches: &ArgMatches) -> PathBuf {
     given.unwrap_or_else(|| cluster::role::directory::USUAL.into())
 }
 
-/// Where and as what this machine becomes a member.
+/// Returns the address and the name with which this machine becomes a member.
 fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     let addresses = |name| -> Vec<SocketAddr> {
         let given = matches.get_many::<SocketAddr>(name);
@@ -100,7 +100,7 @@ fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
     if listen.is_empty() {
         listen.extend(definition::LISTEN.parse::<SocketAddr>());
     }
-    // Of a member that runs, setup says more than that its address is in use.
+    // For a running member, the setup reports more than an address in use.
     let member = Directory::is_of_a_member(&state(matches));
     if !matches.get_flag("address-later") && !member {
         check_listen(&listen)?;
@@ -156,7 +156,7 @@ fn host_name() -> Result<String, String> {
     }
 }
 
-/// Where others reach who listens there, given the machine's addresses.
+/// Returns the addresses at which others reach these listeners, given the machine's own addresses.
 fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
     let mut reached = Vec::new();
     for at in listen {
@@ -176,7 +176,7 @@ fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
     reached
 }
 
-/// Addresses of this machine that another one may reach.
+/// Returns addresses of this machine that others may reach.
 fn own_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
         return Vec::new();
@@ -253,7 +253,7 @@ fn renumber(matches: &ArgMatches) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    // The address may come later than the command.
+    // The address may be added to the machine later.
     let absent = check_listen(&new.listen).err();
     let who = setup::renumber(&directory, &new).map_err(|error| error.to_string())?;
     let absent = absent.map_or_else(String::new, |words| {
@@ -275,7 +275,7 @@ fn show(done: Result<String, String>) -> ExitCode {
     }
 }
 
-/// Returns the command that starts a member. The unit serves the default directory only.
+/// Returns the command that starts a member. The systemd unit supports only the default directory.
 fn run_words(directory: &Path) -> String {
     match directory == Path::new(cluster::role::directory::USUAL) {
         true => "evenkeel run (or: systemctl enable --now evenkeel-cluster)".to_owned(),
@@ -301,7 +301,7 @@ fn invite(matches: &ArgMatches) -> ExitCode {
     })
 }
 
-/// Removes a member. Without `--yes` only where nothing is lost with it.
+/// Removes a member. Without `--yes`, only if nothing is lost with it.
 fn remove(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     if !matches.get_flag("yes")
@@ -344,7 +344,7 @@ fn status(json: bool) -> ExitCode {
     }
 }
 
-/// Asks, prints what happens, and what came of it.
+/// Sends a request, and prints the progress and the result.
 fn ask(request: &Request) -> ExitCode {
     match answer(request) {
         Ok(reply) => told(reply, request),
@@ -386,7 +386,7 @@ fn told(reply: Reply, request: &Request) -> ExitCode {
     }
 }
 
-/// A time as operators give it: minutes where it is a whole number of them, else seconds.
+/// Formats a time: whole minutes, or else seconds.
 fn within(ms: u64) -> String {
     let (count, unit) = match ms / 1000 {
         seconds if seconds > 0 && seconds.is_multiple_of(60) => (seconds / 60, "minute"),

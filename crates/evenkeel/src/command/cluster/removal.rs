@@ -1,5 +1,5 @@
-//! What the cluster would lose with a member that is to be removed: volumes of which no other node
-//! has a complete copy, and guests that may run nowhere else.
+//! Losses through the removal of a member: volumes without a complete copy on another node, and
+//! guests that may run nowhere else.
 
 use crate::command::{config, reload, status};
 use cluster::file_set::FileSet;
@@ -11,11 +11,11 @@ use part::report::{Report, Subject};
 use volume::config::{Spec, Volumes};
 use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY, VOLUME};
 
-/// Refuses the removal of a node with which volumes or guests would be lost. The control role refuses
-/// all other mistakes.
+/// Refuses the removal of a node if volumes or guests would be lost. The control role refuses all
+/// other mistakes.
 ///
 /// # Errors
-/// What would be lost, and what to do.
+/// Returns what would be lost, and what to do.
 pub fn check(name: &str, status: &Status) -> Result<(), String> {
     let is_it = |one: &&MemberStatus| one.name == name || one.id.to_string() == name;
     let member = status.members.iter().find(is_it);
@@ -33,7 +33,7 @@ pub fn check(name: &str, status: &Status) -> Result<(), String> {
     let has = Has::of(set, node, &nodes)
         .ok_or_else(|| unknown(node, "the accepted version has errors here"))?;
     let report = reload::nearest(&[], None).ok().and_then(|instance| {
-        // Where no volume is on this node, its role reports none.
+        // A node without volumes has no report of that role.
         status::report(&instance, volume::keyword::NAME).ok()
     });
     let me = status.name_of(status.me);
@@ -60,7 +60,7 @@ fn refusal(node: &str, lost: &[String]) -> String {
     )
 }
 
-/// What the accepted version gives a node.
+/// Assignments of the accepted version to a node.
 struct Has {
     volumes: Volumes,
     guests: Guests,
@@ -81,8 +81,8 @@ impl Has {
         })
     }
 
-    /// What would be lost with the node, a line each; `report` is that of the volumes of this machine,
-    /// which is `me`.
+    /// Returns what would be lost with the node, one per line. `report` is that of the volumes of
+    /// this machine, which is `me`.
     fn lost(&self, node: &str, me: &str, report: &Report) -> Vec<String> {
         let volumes = { self.volumes.0.iter() }.filter_map(|(name, spec)| {
             let subject = report.find(VOLUME, name);
@@ -97,8 +97,8 @@ impl Has {
     }
 }
 
-/// Why no other node has a complete copy of a volume, as far as it is known here. `None`: another one
-/// has, or none has.
+/// Returns why no other node has a complete copy of a volume, as far as is known here. `None`:
+/// another node has one, or none has.
 fn only_there(node: &str, me: &str, spec: &Spec, own: Option<&Subject>) -> Option<String> {
     let pair = spec.pair.as_ref().filter(|pair| !pair.other.is_empty());
     let Some(other) = pair.map(|pair| &pair.other) else {
@@ -150,7 +150,7 @@ mod tests {
         Has::of(set, node, &nodes).unwrap()
     }
 
-    /// The report of alpha, where these copies of mail are complete.
+    /// Returns the report of alpha, on which these copies of mail are complete.
     fn report(complete: &str) -> Report {
         let mail = Subject::new(VOLUME, "mail").fact(COMPLETE, complete.to_owned());
         Report {

@@ -1,5 +1,4 @@
-//! `config apply` and `config rollback`: a change, from what is wanted to what became
-//! of it.
+//! `config apply` and `config rollback`: a change from the request to its result.
 
 use super::files;
 use super::mask::mask;
@@ -21,12 +20,12 @@ use part::voice::{Form, Voice};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Lines of a difference that are printed before a change.
+/// Limit of difference lines that are printed before a change.
 const LINES_MAX: usize = 200;
-/// Versions that are looked through for what became of a change.
+/// Number of recent versions that are searched for the result of a change.
 const RECENT: u64 = 8;
 
-/// `config apply`
+/// Runs `config apply`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let paths: Vec<PathBuf> = super::super::files(matches);
     let paths: Vec<PathBuf> = paths
@@ -63,7 +62,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     if let Some(version) = propose(wanted, matches)?
         && let Err(error) = seen.note(&key, version)
     {
-        // The version is accepted whatever becomes of the note.
+        // The version stays accepted even if the note cannot be written.
         voice.warning(format_args!(
             "version {version} is accepted, but this machine cannot record that these files belong to it ({error}): \
              the next apply of these files needs `--onto {version}`"
@@ -72,19 +71,18 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A requested change.
 pub(super) struct Wanted {
     pub parent: Option<VersionId>,
-    /// The accepted files.
+    /// Accepted files.
     pub old: Option<FileSet>,
     pub new: FileSet,
     pub origin: Origin,
-    /// The reason of the change.
+    /// Reason of the change.
     pub message: String,
 }
 
-/// Shows what changes, asks the cluster, and waits for what becomes of it. None: there is
-/// nothing to change.
+/// Prints the difference, sends the request to the cluster, and waits for the result. Returns None
+/// if nothing changes.
 pub(super) fn propose(
     wanted: Wanted,
     matches: &ArgMatches,
@@ -122,7 +120,7 @@ pub(super) fn propose(
     conclude(answer(&Request::Apply(Box::new(apply))), ours)
 }
 
-/// What a change means for guests, which may run.
+/// Describes the effects of a change on guests, which may be running.
 fn of_guests(old: &FileSet, new: &FileSet) -> String {
     let members = super::log::status_of().map(|status| status.members);
     let members = members.unwrap_or_default().into_iter();
@@ -132,7 +130,7 @@ fn of_guests(old: &FileSet, new: &FileSet) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
-/// Prints what became of a change. Of a refusal it is asked whether anybody served it.
+/// Prints the result of a change. After a refusal, it queries whether a node served the version.
 fn conclude(
     reply: Result<Reply, ConfigError>,
     ours: impl Fn(&VersionRecord) -> bool,
@@ -158,7 +156,7 @@ fn conclude(
     }
 }
 
-/// How a change is judged: as the command line says, else as its own files do.
+/// Returns how a change is judged: as the command line says, or else as the changed files say.
 fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     let section = ConfigSection::read(set, &file_set::grammar(set));
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -173,7 +171,7 @@ fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
     }
 }
 
-/// The author has not seen what is accepted: shows it.
+/// Prints an accepted version that the author has not seen.
 fn unseen(
     records: &[VersionRecord],
     parent: Option<VersionId>,
@@ -210,7 +208,7 @@ fn unseen(
     ConfigError::Stale(served.id)
 }
 
-/// At most so many lines of a difference.
+/// Truncates a difference to the limit of lines.
 fn shortened(text: &str) -> String {
     let lines = text.lines().count();
     if lines <= LINES_MAX {
@@ -225,7 +223,7 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// `config rollback`
+/// Runs `config rollback`.
 pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     let Some(to) = version(matches, "VERSION") else {
         return Err(ConfigError::NoVersion(None));

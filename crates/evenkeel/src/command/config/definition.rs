@@ -12,7 +12,7 @@ const CODES: &str = "Exit codes:
   3  the version was tried and rolled back; the output shows the reason
   4  the outcome is not known; `evenkeel config log` shows it when a majority is available";
 
-/// `evenkeel config`.
+/// Defines `evenkeel config`.
 pub fn config(command: Command) -> Command {
     command
         .about("Show and change the configuration of a cluster, and its history")
@@ -71,7 +71,7 @@ fn author() -> Arg {
     )
 }
 
-/// A time, as `judge` of a file takes it: a bare number counts seconds.
+/// Parses a time in the format of `judge`: a bare number counts seconds.
 fn time(text: &str) -> Result<Duration, String> {
     match text.bytes().all(|b| b.is_ascii_digit()) {
         true => duration(&format!("{text}s")),

@@ -9,10 +9,10 @@ use cluster::history::{self, Blame, BlamedLine, MaskedFile};
 use cluster::state::VersionRecord;
 use std::collections::BTreeMap;
 
-/// Longest name of an author beside a line, characters.
+/// Limit of an author's name beside a line, in characters.
 const AUTHOR_MAX: usize = 16;
 
-/// `config diff`
+/// Runs `config diff`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let all = records(VERSIONS_MAX)?;
     let served = accepted(&all).ok_or(ConfigError::NoVersion(None))?;
@@ -39,7 +39,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// `config blame`
+/// Runs `config blame`.
 pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     let all = records(VERSIONS_MAX)?;
     let wanted = version(matches, "version");
@@ -70,7 +70,7 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// The file that is meant.
+/// Returns the file that the user names.
 fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, ConfigError> {
     let found = match name {
         Some(name) => set.files.iter().find(|file| file.path == *name),
@@ -88,7 +88,7 @@ fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, Conf
     found.ok_or_else(|| ConfigError::NoFile(name(), set.version))
 }
 
-/// Each line behind the version that brought it.
+/// Formats each line with the version that added it.
 fn told(lines: &[BlamedLine], seen: &[u8], records: &[VersionRecord]) -> String {
     let by_id: BTreeMap<VersionId, &VersionRecord> =
         records.iter().map(|record| (record.id, record)).collect();

@@ -1,4 +1,4 @@
-//! `config edit`: the accepted texts in the user's editor.
+//! `config edit`: opens the accepted files in the user's editor.
 
 use super::apply::{self, Wanted};
 use super::{ConfigError, VERSIONS_MAX, accepted, files, named, print, records, set, write_own};
@@ -13,14 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use supervisor::directory;
 
-/// The default editor.
 const EDITOR_DEFAULT: &str = "vi";
-/// Rounds of looking for files that a text names and the version lacks.
+/// Limit of rounds that add files which a text names and the version lacks.
 const ROUNDS_MAX: usize = 4;
-/// Longest answer to a question, bytes.
+/// Limit of an answer to a question, in bytes.
 const ANSWER_BYTES_MAX: u64 = 1024;
 
-/// `config edit`
+/// Runs `config edit`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let asks = std::io::stdin().is_terminal();
     let message = matches.get_one::<String>("message");
@@ -57,7 +56,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
             }
             Err(error) => error,
         };
-        // The caller prints the error where nobody can be asked.
+        // Without a terminal the caller prints the error.
         if asks {
             Voice::new(Form::Own, false).alert(&again);
         }
@@ -68,7 +67,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     }
 }
 
-/// Checks what was edited. Files that it names newly come from this machine.
+/// Checks the edited files. Files that they newly name are read from this machine.
 fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     let mut voice = Voice::new(Form::Own, false);
     for _ in 0..ROUNDS_MAX {
@@ -83,7 +82,7 @@ fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
     }
 }
 
-/// Asks on the terminal. None: it has ended.
+/// Asks a question on the terminal. Returns None at the end of input.
 fn ask(question: &str) -> Option<String> {
     print(question);
     let _ = std::io::stdout().flush();
@@ -94,22 +93,22 @@ fn ask(question: &str) -> Option<String> {
         .then(|| answer.trim().to_owned())
 }
 
-/// Returns the reason of the change, which is asked for if the command line has none.
+/// Returns the reason of the change; asks for it if the command line has none.
 fn reason(given: Option<&String>) -> Result<String, ConfigError> {
     let reason = { given.cloned() }.or_else(|| ask("reason of the change, for the log: "));
     let reason = reason.filter(|reason| !reason.is_empty());
     reason.ok_or_else(|| ConfigError::Refused("nothing was changed: no reason was given".into()))
 }
 
-/// Asks whether to go on.
+/// Asks whether to continue.
 fn wants_more() -> bool {
     ask("edit again? [Y/n] ").is_some_and(|answer| !answer.to_lowercase().starts_with('n'))
 }
 
-/// Copies of texts that only this user may read, gone when they are dropped.
+/// Copies of files that only this user may read; removed on drop.
 struct Copies {
     directory: PathBuf,
-    /// The path in the version, and that of its copy.
+    /// Path in the version, and path of the copy.
     files: Vec<(String, PathBuf)>,
     kept: std::cell::Cell<bool>,
 }
@@ -146,13 +145,13 @@ impl Copies {
         Ok(copies)
     }
 
-    /// Lets the user edit.
+    /// Opens the editor.
     fn edit(&self) -> Result<(), ConfigError> {
         let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let editor = named("VISUAL").or_else(|| named("EDITOR"));
         let editor = editor.unwrap_or_else(|| EDITOR_DEFAULT.into());
         let editor = editor.to_string_lossy();
-        // `code --wait`: a program with arguments, and no shell.
+        // `code --wait`: a program with arguments, without a shell.
         let mut words = editor.split_whitespace();
         let program = words.next().unwrap_or(EDITOR_DEFAULT);
         let ended = Command::new(program)
@@ -168,7 +167,7 @@ impl Copies {
         }
     }
 
-    /// The version with the texts as they are now; None where nothing changed.
+    /// Returns the version with the edited texts; None if nothing changed.
     fn read(&self, old: &FileSet) -> Result<Option<FileSet>, ConfigError> {
         let mut new = old.clone();
         for (path, copy) in &self.files {
@@ -181,7 +180,7 @@ impl Copies {
         Ok((new.files != old.files).then_some(new))
     }
 
-    /// Leaves the copies, so that nothing that was typed is lost.
+    /// Keeps the copies, so that no input is lost.
     fn keep(&self) {
         self.kept.set(true);
         let names: Vec<String> = self

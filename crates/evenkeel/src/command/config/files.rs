@@ -1,5 +1,4 @@
-//! From the files of this machine, or from texts that were edited, to the files of a
-//! version.
+//! Builds the files of a version from the files of this machine, or from edited texts.
 
 use super::ConfigError;
 use crate::command;
@@ -21,11 +20,11 @@ use std::path::{Path, PathBuf};
 
 /// The bits of a file's mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
-/// Everyone may read a file of this mode.
+/// Permission bit that lets every user read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
-/// Collects the files of the command line, and all that they name, as the member that
-/// is asked reads them.
+/// Collects the files of the command line, and all files that they name, as the local member reads
+/// them.
 pub fn collect(
     paths: &[PathBuf],
     status: &Status,
@@ -36,7 +35,7 @@ pub fn collect(
     let options = LoadOptions {
         node: me.map(|member| member.name.clone()),
         nodes: nodes.map(|member| member.name.clone()).collect(),
-        // Each machine judges for itself.
+        // Each machine checks for itself.
         here: false,
         ..command::load_options()
     };
@@ -78,15 +77,15 @@ fn add(set: &mut FileSet, path: &Path) -> bool {
     true
 }
 
-/// The result of building a version on this machine.
+/// Result of loading a version on this machine.
 pub struct Checked {
-    /// The proxy's.
+    /// Result for the proxy.
     loaded: Loaded,
-    /// No mistake.
+    /// True without errors.
     pub good: bool,
 }
 
-/// Loads a version; also what it has of keepalived's files.
+/// Loads a version, including its files in keepalived's language.
 fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) {
     let mut files: Vec<NamedFile> = file_set::main_files(set);
     let foreign = addresses::split(&mut files);
@@ -104,8 +103,8 @@ fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) 
     )
 }
 
-/// What the role of a part is given of a version at the node of the set; an inner `None` where the
-/// version has nothing for it. `None`: the version has errors.
+/// Returns a role's payload of a version at the node of the set. The inner `None` means that the
+/// version has nothing for the part, the outer `None` that the version has errors.
 pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<Vec<u8>>> {
     let options = LoadOptions {
         resolve_names: false,
@@ -121,8 +120,8 @@ pub fn payload(set: &FileSet, members: &[String], part: &str) -> Option<Option<V
     Some(one.map(|one| one.given.payload))
 }
 
-/// What becomes of guests with another version, a line each, as members of this cluster see it; none
-/// where a version has errors.
+/// Returns the effects of another version on guests, one per line, as members of this cluster see
+/// them. Empty if a version has errors.
 pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String> {
     let of = |set: &FileSet| payload(set, members, guest::keyword::NAME);
     let (Some(old), Some(new), Some(run)) = (of(old), of(new), &guest::keyword::PART.run) else {
@@ -131,7 +130,7 @@ pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String
     (run.difference)(old.as_deref(), new.as_deref())
 }
 
-/// Loads a version as this machine would; what is wrong is told.
+/// Loads a version as this machine would, and reports errors.
 pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
     let options = LoadOptions {
         resolve_names: false,
@@ -153,8 +152,8 @@ pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
     Checked { loaded, good }
 }
 
-/// Adds files that a version names and lacks, as this machine has them. True: some were
-/// added, and it is worth a second look.
+/// Adds files of this machine that a version names and lacks. Returns true if files were added, so
+/// that the version has to be checked again.
 pub fn complete(set: &mut FileSet, checked: &Checked) -> bool {
     let wanted: Vec<PathBuf> = checked.loaded.recording.files().map(Into::into).collect();
     let mut added = false;

@@ -1,4 +1,4 @@
-//! `config log` and `config status`: what became of versions, in words.
+//! `config log` and `config status`: versions and their results, as text.
 
 use super::{ConfigError, print, records, time};
 use clap::ArgMatches;
@@ -11,12 +11,12 @@ use language::difference::without_credentials;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Lines of a node's words that are shown of each version.
+/// Limit of a node's message lines for each version.
 const WORDS_LINES_MAX: usize = 12;
-/// Digits of a revision that are shown.
+/// Displayed digits of a revision.
 const REVISION_DIGITS: usize = 12;
 
-/// `config log`
+/// Runs `config log`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let max = matches.get_one::<u64>("count").copied().unwrap_or(20);
     if matches.get_flag("json") {
@@ -41,12 +41,12 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// How the cluster is.
+/// Returns the status of the cluster.
 pub(super) fn status_of() -> Result<Status, ConfigError> {
     Ok(serde_json::from_str(&super::json(&Request::Status)?)?)
 }
 
-/// A version, in a few lines.
+/// Formats a version in a few lines.
 fn entry(
     record: &VersionRecord,
     served: Option<VersionId>,
@@ -77,7 +77,7 @@ fn entry(
             revision,
         } => {
             let short = revision.get(..REVISION_DIGITS).unwrap_or(revision);
-            // Earlier programs wrote the whole address.
+            // Earlier programs stored the whole URL, with its credentials.
             let repository = without_credentials(repository);
             let _ = writeln!(out, "    revision {short} of {repository}");
         }
@@ -97,7 +97,7 @@ fn entry(
         let more = words.len() - WORDS_LINES_MAX;
         let _ = writeln!(out, "      … and {more} more lines (--json has them)");
     }
-    // What a node reports of a good version is no reason.
+    // The report of a node about a good version is no reason.
     let against = |outcome| {
         matches!(
             outcome,
@@ -116,7 +116,7 @@ fn entry(
     out
 }
 
-/// `config status`
+/// Runs `config status`.
 pub(super) fn status(json: bool) -> Result<(), ConfigError> {
     let text = super::json(&Request::Status)?;
     let status: Status = serde_json::from_str(&text)?;

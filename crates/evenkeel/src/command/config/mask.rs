@@ -8,7 +8,7 @@ use tls::certificate::Certificate;
 use tls::describe;
 use tls::pem::Contents;
 
-/// The mask of all crates' keywords.
+/// Returns the mask for the keywords of all crates.
 pub fn mask() -> Mask<'static> {
     static VOCABULARY: OnceLock<Vocabulary<'static>> = OnceLock::new();
     let vocabulary = VOCABULARY.get_or_init(parts::vocabulary);

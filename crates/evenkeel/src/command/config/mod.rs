@@ -1,5 +1,5 @@
-//! `evenkeel config`: the configuration of a cluster, its history, and changes of it.
-//! It asks the control role of this machine, which may be on any node.
+//! `evenkeel config`: the configuration of a cluster, its history, and changes to it. The command
+//! sends requests to the control role of this machine, which may be any node.
 
 mod apply;
 mod definition;
@@ -28,9 +28,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the role may say nothing before it is given up.
+/// Timeout for the role's responses.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// Versions that the log of the cluster is asked for where all of them may be needed.
+/// Limit of versions that are requested from the cluster's log.
 const VERSIONS_MAX: u64 = 1_000;
 
 /// Exit code after a change was tried and rolled back.
@@ -38,34 +38,34 @@ const TAKEN_BACK: u8 = 3;
 /// Exit code: the result of the change is not known.
 pub(super) const UNKNOWN: u8 = 4;
 
-/// Why a command did not do what was asked.
+/// Reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum ConfigError {
-    /// The role could not be asked.
+    /// The role could not be queried.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// The role refused, in its words.
+    /// The role refused, with this message.
     #[error("{0}")]
     Refused(String),
-    /// A version was tried and rolled back, in the role's words.
+    /// A version was tried and rolled back, with this message of the role.
     #[error("{0}")]
     TakenBack(String),
-    /// It answered something else.
+    /// The response is of another type.
     #[error("unexpected reply of the control role")]
     Strange,
     /// The JSON response is invalid.
     #[error("cannot parse the reply of the control role: {0}")]
     Json(#[from] serde_json::Error),
-    /// There is no such version, or no version at all.
+    /// The version does not exist, or there is none at all.
     #[error("{}", no_version(*.0))]
     NoVersion(Option<VersionId>),
-    /// There is no such file in a version.
+    /// The version does not contain the file.
     #[error("version {1} has no file '{0}'; `evenkeel config show --version {1}` lists its files")]
     NoFile(String, VersionId),
-    /// Files that cannot be a version.
+    /// The files cannot form a version.
     #[error(transparent)]
     Collect(#[from] crate::loader::file_set::CollectError),
-    /// A file or directory.
+    /// Reading or writing a path failed.
     #[error("{}: {}", .0, language::reason(.1))]
     Io(String, std::io::Error),
     /// The result is not known.
@@ -77,10 +77,10 @@ enum ConfigError {
          into them (`evenkeel config show --export DIRECTORY` writes it), then add `--onto {0}`"
     )]
     Stale(VersionId),
-    /// The texts that were edited have errors: told already.
+    /// The edited files have errors, which were reported.
     #[error("nothing was changed: the text has errors")]
     Edited,
-    /// There is no editor.
+    /// The editor does not exist.
     #[error("cannot start the editor '{0}'; set EDITOR to another one")]
     NoEditor(String),
 }
@@ -95,7 +95,7 @@ fn no_version(version: Option<VersionId>) -> String {
     }
 }
 
-/// Does what the words behind `config` ask.
+/// Executes the subcommands of `config`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let done = match matches.subcommand() {
         Some(("show", matches)) => show::main(matches),
@@ -138,7 +138,7 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
     matches.get_one::<u64>(name).copied().map(VersionId)
 }
 
-/// Asks, and prints what happens on the way.
+/// Sends a request, and prints its progress.
 fn answer(request: &Request) -> Result<Reply, ConfigError> {
     let mut client = super::cluster::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
@@ -151,7 +151,7 @@ fn answer(request: &Request) -> Result<Reply, ConfigError> {
     }
 }
 
-/// Asks for something that is done or not.
+/// Sends a request that either succeeds or fails.
 fn ask(request: &Request) -> Result<(), ConfigError> {
     match answer(request)? {
         Reply::Done { words, .. } => {
@@ -162,7 +162,7 @@ fn ask(request: &Request) -> Result<(), ConfigError> {
     }
 }
 
-/// Asks for something that is described in JSON.
+/// Sends a request whose response is JSON.
 fn json(request: &Request) -> Result<String, ConfigError> {
     match answer(request)? {
         Reply::Json(text) => Ok(text),
@@ -170,12 +170,12 @@ fn json(request: &Request) -> Result<String, ConfigError> {
     }
 }
 
-/// The newest versions, the newest first.
+/// Returns the newest versions, the newest first.
 fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
     Ok(serde_json::from_str(&json(&Request::Log { max })?)?)
 }
 
-/// The files of a version; those of the accepted one where none is named.
+/// Returns the files of a version; without a version, those of the accepted one.
 fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
     match answer(&Request::Show { version })? {
         Reply::Set(set) => Ok(*set),
@@ -186,12 +186,12 @@ fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
 /// The files of the accepted version.
 ///
 /// # Errors
-/// Why there are none, in words.
+/// Returns why there are none, as a message.
 pub fn accepted_files() -> Result<FileSet, String> {
     set(None).map_err(|error| error.to_string())
 }
 
-/// The files of a version that a command line names.
+/// Returns the files of a version that a command line names.
 fn named<'m>(matches: &'m ArgMatches, set: &FileSet) -> Result<Vec<&'m str>, ConfigError> {
     let names = super::words(matches, "FILE");
     let has = |name: &str| set.files.iter().any(|file| file.path == name);
@@ -231,7 +231,7 @@ fn author(matches: &ArgMatches) -> String {
     format!("{user}@{}", crate::identity::host_name())
 }
 
-/// A time as people of this place write it.
+/// Formats a time in the local time zone.
 fn time(seconds: i64) -> String {
     let Ok(time) = jiff::Timestamp::from_second(seconds) else {
         return seconds.to_string();
@@ -240,7 +240,7 @@ fn time(seconds: i64) -> String {
     zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 fn now_s() -> i64 {
     jiff::Timestamp::now().as_second()
 }

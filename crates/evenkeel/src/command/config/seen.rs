@@ -1,5 +1,5 @@
-//! The version on which the files of this machine are based: the one that was last
-//! applied from them. `config apply` refuses files that lack a later change.
+//! Base version of the files of this machine: the version that was last applied from them. `config
+//! apply` refuses files that lack a later change.
 
 use super::ConfigError;
 use cluster::command::VersionId;
@@ -7,11 +7,11 @@ use cluster::durable;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// The file in the state directory.
+/// Name of the file in the state directory.
 const NAME: &str = "seen.json";
-/// Largest such file, bytes.
+/// Limit of such a file, in bytes.
 const BYTES_MAX: u64 = 1 << 20;
-/// Different command lines that are remembered.
+/// Limit of remembered command lines.
 const ENTRIES_MAX: usize = 256;
 
 /// The base version of each command line.
@@ -39,12 +39,12 @@ impl BaseVersions {
         }
     }
 
-    /// The version that these files follow.
+    /// Returns the base version of these files.
     pub fn version(&self, paths: &[PathBuf]) -> Option<VersionId> {
         self.entries.get(&key(paths))?.as_u64().map(VersionId)
     }
 
-    /// Notes that they follow this one, and writes it.
+    /// Stores the base version of these files.
     pub fn note(&mut self, paths: &[PathBuf], version: VersionId) -> Result<(), ConfigError> {
         self.entries.insert(key(paths), version.0.into());
         while self.entries.len() > ENTRIES_MAX {

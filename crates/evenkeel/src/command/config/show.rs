@@ -8,7 +8,7 @@ use cluster::history::MaskedFile;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// `config show`
+/// Runs `config show`.
 pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     let set = set(version(matches, "version"))?;
     if let Some(directory) = matches.get_one::<PathBuf>("export") {
@@ -36,7 +36,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A file, for programs.
+/// Formats a file as JSON.
 fn json(file: &SetFile) -> serde_json::Value {
     let (text, told) = match mask().seen(file) {
         MaskedFile::Text(text) => (Some(String::from_utf8_lossy(&text).into_owned()), None),
@@ -52,7 +52,7 @@ fn json(file: &SetFile) -> serde_json::Value {
     })
 }
 
-/// A file as it may be seen.
+/// Returns a file with masked secrets.
 fn text(file: &SetFile) -> String {
     match mask().seen(file) {
         MaskedFile::Text(text) => {
@@ -66,7 +66,7 @@ fn text(file: &SetFile) -> String {
     }
 }
 
-/// The texts of the command line, and a line for each other file.
+/// Returns the configuration files, and a line for each other file.
 fn whole(set: &FileSet) -> String {
     let mut out = match set.label.is_empty() {
         true => format!("# version {}\n", set.version),
@@ -178,7 +178,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
         assert_eq!(mode(&directory.join("etc/haproxy/a.pem")), 0o600);
-        // What is there already is not written into.
+        // An existing directory is not overwritten.
         assert!(export(&set, &directory).is_err());
         std::fs::remove_dir_all(&directory).unwrap();
     }

@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 const QUIET: usize = 4;
 /// Dark is black and light is white, whatever the colours of the terminal are; and its own again.
 const COLOURS: [&str; 2] = ["\x1b[38;5;16;48;5;231m", "\x1b[0m"];
-/// What stands between a secret and its line.
+/// Text between a secret and its line.
 const ADD: &str = "Add this line to the section `console` of the configuration, and reload:";
 
 /// The options of `second-factor`.
@@ -104,7 +104,7 @@ fn word<'m>(matches: &'m ArgMatches, name: &str) -> &'m str {
     word.map(String::as_str).unwrap_or_default()
 }
 
-/// Makes a second factor.
+/// Creates a second factor (RFC 6238).
 pub(super) fn second_factor(matches: &ArgMatches) -> Result<String, String> {
     let secret = second_factor::make()?;
     let terminal = std::io::stdout().is_terminal();
@@ -117,7 +117,8 @@ pub(super) fn second_factor(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// What is printed about a secret; a QR code only where its colours can be chosen.
+/// Returns the text about a secret. A QR code is included only on a terminal, where its colours can
+/// be chosen.
 fn of_secret(secret: &[u8], user: &str, machine: &str, terminal: bool) -> String {
     let uri = second_factor::uri(secret, user, machine);
     let code = Some(&uri).filter(|_| terminal).and_then(|uri| picture(uri));
@@ -152,7 +153,7 @@ fn picture(text: &str) -> Option<String> {
     Some(drawn)
 }
 
-/// Makes a token.
+/// Creates a token.
 pub(super) fn token(matches: &ArgMatches) -> Result<String, String> {
     let text = token::make()?;
     let (name, user, scope) = ("TOKEN", "USER", "SCOPE");

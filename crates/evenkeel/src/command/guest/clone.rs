@@ -1,5 +1,5 @@
-//! `evenkeel guest clone`: a guest from another one. The sections are printed until they are served;
-//! then the volumes of this node are filled.
+//! `evenkeel guest clone`: creates a guest from another one. The new sections are printed until
+//! they are served; then the volumes of this node are filled.
 
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;
@@ -18,22 +18,22 @@ use volume::config::{backing_words, size_words};
 use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as snapshots};
 use volume::transfer::Source;
 
-/// What is in the disks, and so is equal in both guests.
+/// Note about the contents of the disks, which are equal in both guests.
 const SAME_INSIDE: &str = "Inside, the new guest is equal to the old one: its host name, its fixed IP addresses, its SSH host \
                            keys and /etc/machine-id. With cloud-init in the guest, a `user-data` of its own sets the host name \
                            and makes new SSH host keys at its first start, because its instance-id is its own. Otherwise \
                            change them before it meets the old one: delete /etc/ssh/ssh_host_* (ssh-keygen -A makes new ones) \
                            and empty /etc/machine-id";
 
-/// Bytes that are read at a time.
+/// Size of one read, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
 fn say(words: &str) {
-    // What is printed on standard output is the sections, or the result.
+    // Standard output has only the sections, or the result.
     let _ = writeln!(stderr(), "{words}");
 }
 
-/// Clones.
+/// Clones a guest.
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let [name, new] = ["NAME", "NEW"].map(|one| word(matches, one));
     if name == new {
@@ -57,7 +57,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     }
     let targets = disks::of(matches, &to)?;
     fits(&old, &targets, (&name, &new))?;
-    // It is not to start with a part of its disks.
+    // The guest must not start with incomplete disks.
     order::keep_down(matches, &new)?;
     let how = fill(matches, &name, &old, &targets)?;
     say(SAME_INSIDE);
@@ -66,7 +66,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// Each disk has a volume of its own, large enough.
+/// Checks that each disk has a volume of its own that is large enough.
 fn fits(old: &[Disk], new: &[Disk], (name, of): (&str, &str)) -> Result<(), String> {
     if old.is_empty() {
         return Err(format!(
@@ -94,7 +94,7 @@ fn fits(old: &[Disk], new: &[Disk], (name, of): (&str, &str)) -> Result<(), Stri
     Ok(())
 }
 
-/// The name of the volume of a clone.
+/// Returns the volume's name for a clone.
 fn volume_of(volume: &str, name: &str, new: &str) -> String {
     match volume.strip_prefix(name) {
         Some(rest) if rest.is_empty() || rest.starts_with(['-', '_', '.']) => {
@@ -104,7 +104,7 @@ fn volume_of(volume: &str, name: &str, new: &str) -> String {
     }
 }
 
-/// The sections of the new guest and of its volumes.
+/// Returns the sections of the new guest and of its volumes.
 fn sections(report: &Report, (name, from): (&str, &Guest), new: &str, disks: &[Disk]) -> String {
     let here = report
         .of_kind(NODE)
@@ -134,11 +134,11 @@ fn sections(report: &Report, (name, from): (&str, &Guest), new: &str, disks: &[D
     text
 }
 
-/// What the disks of the old guest are at one moment.
+/// Source of the old guest's disks at one moment.
 enum From {
-    /// Snapshots, and whether they were taken for this.
+    /// Snapshots; true if they were taken for this clone.
     Moment(Moment, bool),
-    /// Nobody can write the volumes meanwhile.
+    /// The volumes themselves, to which nothing can write meanwhile.
     Volumes,
 }
 
@@ -167,7 +167,8 @@ fn fill(matches: &ArgMatches, name: &str, old: &[Disk], new: &[Disk]) -> Result<
     Ok(filled?.join(", "))
 }
 
-/// Creates the copies of this node of volumes with two, and refuses to fill any before all are served.
+/// Creates this node's copies of volumes with two copies, and refuses to fill any before all are
+/// served.
 fn have_both_copies(matches: &ArgMatches, new: &[Disk]) -> Result<(), String> {
     let mut missing = Vec::new();
     let mut on = "";
@@ -191,7 +192,7 @@ fn have_both_copies(matches: &ArgMatches, new: &[Disk]) -> Result<(), String> {
     }
 }
 
-/// Creates a volume, and returns whether it was not there.
+/// Creates a volume; returns false if it existed.
 fn create_empty(disk: &Disk) -> Result<bool, String> {
     let name = &disk.volume;
     match command::create(name, &disk.spec, false, &mut |_| {}) {
@@ -201,8 +202,8 @@ fn create_empty(disk: &Disk) -> Result<bool, String> {
     }
 }
 
-/// Whether this node's copy of two is a file with zeroes alone: the volume itself does not say which
-/// parts of it were ever written.
+/// Returns whether this node's copy, one of two, is a file of zeroes only. The volume itself does
+/// not record which parts were ever written.
 fn reads_as_zeroes(disk: &Disk) -> bool {
     let (Backing::File(directory), Some(_)) = (&disk.spec.backing, &disk.spec.pair) else {
         return false;
@@ -240,7 +241,7 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
         .iter()
         .find_map(|disk| snapshots::can(&disk.spec.backing, &disk.volume).err());
     match cannot {
-        // Of a template its volumes are as good as snapshots of them.
+        // The volumes of a template never change, so no snapshots are necessary.
         Some(_) if is_template => Ok(From::Volumes),
         Some(_) if subject.value("process") == Some(0) => {
             order::keep_down(matches, name)?;
@@ -264,25 +265,25 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
     }
 }
 
-/// Creates one volume and fills it, and returns how.
+/// Creates one volume and fills it. Returns the method.
 fn one(
     matches: &ArgMatches,
     (old, snapshot): (&Disk, Option<&Snapshot>),
     new: &Disk,
 ) -> Result<String, String> {
     let name = &new.volume;
-    // Of two copies each begins empty, and what is written goes to both.
+    // Both copies begin empty, and writes go to both.
     if let Some(snapshot) = snapshot.filter(|_| new.spec.pair.is_none()) {
         match command::create_from(name, &new.spec, snapshot) {
             Ok(_) => {
-                // It is shown as what it is until a role serves it.
+                // An error is ignored: the state is shown until a role serves the volume.
                 let _ = served(name);
                 return Ok(format!(
                     "volume {name} shares its blocks with {}",
                     old.volume
                 ));
             }
-            // It is copied.
+            // The data is copied instead.
             Err(CommandError::Snapshot(
                 SnapshotError::Elsewhere(_)
                 | SnapshotError::NotAFile(_)

@@ -1,4 +1,4 @@
-//! The serial terminal of a guest: its last output, and a connection of this terminal to it.
+//! Serial terminal of a guest: its last output, and a connection of this terminal to it.
 
 use super::far::{self, REST_MAX, REST_MIN};
 use super::screen::Screen;
@@ -23,13 +23,13 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use supervisor::directory::{self, Instance};
 
-/// What ends a connection: Ctrl-].
+/// Key that ends a connection: Ctrl-].
 const END: u8 = 0x1d;
-/// How often a followed log is looked at.
+/// Poll interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// What the guest printed without what would control the terminal: the controls of ASCII, and those
-/// of ISO 6429 behind them, as one byte or as a letter of UTF-8 (U+0080 to U+009F).
+/// Removes the control characters that could affect the terminal from a guest's output. They are
+/// those of ASCII and those of ISO 6429, as one byte or as a UTF-8 character (U+0080 to U+009F).
 pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -37,25 +37,25 @@ pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
         let text = letters.filter(|one| matches!(one, '\n' | '\r' | '\t') || !one.is_control());
         let mut buffer = [0; 4];
         text.for_each(|one| kept.extend_from_slice(one.encode_utf8(&mut buffer).as_bytes()));
-        // A letter may be cut by the end of what was read.
+        // A UTF-8 character may be truncated at the end of a read.
         let rest = chunk.invalid().iter();
         kept.extend(rest.filter(|byte| !(0x80..=0x9f).contains(*byte)));
     }
     kept
 }
 
-/// Where the serial output of a guest is kept on this node.
+/// Returns the path of a guest's serial log on this node.
 pub(super) fn log_of(name: &str) -> PathBuf {
     Home::new(&directory::path(), name).log()
 }
 
-/// Opens the serial output of a guest, also of its last run.
+/// Opens the serial output of a guest, including its last run.
 fn opened(matches: &ArgMatches) -> Result<File, String> {
     let name = word(matches, "NAME");
     let (_, report) = asked(matches)?;
     let subject = find(&report, &name)?;
     let path = log_of(&name);
-    // QEMU can write to that directory: a link there names nothing of the guest.
+    // QEMU can write to that directory, so links there are not followed.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&path, flags, Mode::empty()).map(File::from);
     let is_there = subject.words("files").is_some();
@@ -77,7 +77,7 @@ fn opened(matches: &ArgMatches) -> Result<File, String> {
         let since = file.metadata().and_then(|metadata| metadata.modified());
         let ago = { since.ok() }.and_then(|since| SystemTime::now().duration_since(since).ok());
         let ago = ago.map_or(0, |ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
-        // What is printed on standard output is the output itself.
+        // Standard output has only the guest's output.
         let _ = writeln!(
             stderr(),
             "{}. The output of its last run on this node, which ended {} ago:",
@@ -103,7 +103,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             true => plain(&bytes),
             false => bytes.clone(),
         };
-        // Its reader has ended, or the disk of the file is gone.
+        // The reader of standard output has ended, or the disk of the file is gone.
         if read.is_err()
             || stdout()
                 .write_all(&shown)
@@ -120,7 +120,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         std::thread::sleep(LOOK_EVERY);
-        // It was cut.
+        // The file was truncated.
         if file.metadata().is_ok_and(|metadata| metadata.len() < place) {
             place = 0;
             if file.seek(SeekFrom::Start(0)).is_err() {
@@ -130,7 +130,7 @@ pub(super) fn log(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// The terminal as it was, when this ends.
+/// Original settings of the terminal, restored on drop.
 struct Raw(Option<Termios>);
 
 impl Raw {
@@ -139,7 +139,7 @@ impl Raw {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
-            // Without it keys come line by line.
+            // Without raw mode, keys arrive line by line.
             let _ = tcsetattr(stdin(), OptionalActions::Now, &raw);
         }
         Raw(before)
@@ -149,20 +149,20 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            // The terminal is gone otherwise.
+            // An error means that the terminal is gone.
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
         }
     }
 }
 
-/// The terminal of a guest: of this node, or through the role.
+/// Serial terminal of a guest: on this node, or through the role.
 enum Terminal<'i> {
-    /// It is this one's until the file is closed.
+    /// This process owns the connection until the file is closed.
     Here(UnixStream, File),
     There(far::Stream<'i>),
 }
 
-/// Connects the terminal of a guest.
+/// Connects to the terminal of a guest.
 fn connected<'i>(
     (instance, report): &'i (Instance, Report),
     name: &str,
@@ -199,7 +199,7 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
         Ok(terminal) => terminal,
         Err(words) => return refuse(words),
     };
-    // What is read on the terminal is not part of the output.
+    // Messages go to standard error, since they are not part of the guest's output.
     let _ = writeln!(stderr(), "connected to {name}; Ctrl-] ends it");
     let raw = Raw::new();
     let ended = match terminal {
@@ -213,13 +213,13 @@ pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// How the connection ended, in words.
+/// Reasons for the end of a connection.
 const GUEST_ENDED: &str =
     "the connection has ended: the guest has ended or moved. Run the command again";
 const CONSOLE_ENDED: &str = "the console has ended; the guest goes on";
 
-/// Reads keys. Returns how many come before the one that ends the connection, and whether that came;
-/// None: there will be no more.
+/// Reads keys. Returns the number of keys before the end key, and whether that was pressed; None at
+/// the end of input.
 fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> {
     let count = rustix::io::read(from, &mut *bytes)?;
     let keys = bytes.get(..count).unwrap_or_default();
@@ -229,7 +229,7 @@ fn keys(from: impl AsFd, bytes: &mut [u8]) -> io::Result<Option<(usize, bool)>> 
     })
 }
 
-/// Waits for keys, at most so long.
+/// Waits for keys, at most until the timeout.
 fn has_keys(limit: Duration) -> bool {
     let keys = stdin();
     let mut watched = [PollFd::from_borrowed_fd(keys.as_fd(), PollFlags::IN)];
@@ -237,7 +237,7 @@ fn has_keys(limit: Duration) -> bool {
         tv_sec: 0,
         tv_nsec: limit.subsec_nanos().into(),
     };
-    // Interrupted or not: it is looked again.
+    // The condition is checked again, whatever ended the wait.
     let _ = poll(&mut watched, Some(&limit));
     watched.iter().any(|one| !one.revents().is_empty())
 }
@@ -261,7 +261,8 @@ fn relay_far(stream: &far::Stream<'_>, mut screen: Screen) -> Result<&'static st
             (false, true) => return Ok(CONSOLE_ENDED),
             (false, false) => {}
         }
-        // What the guest does not take yet waits, and so do further keys.
+        // Input that the guest has not accepted yet stays queued, and further keys are not read
+        // meanwhile.
         let reads = listens && !ends && typed.is_empty();
         if reads && has_keys(rest) {
             rest = REST_MIN;
@@ -295,7 +296,7 @@ fn relay(
             if listens {
                 watched.push(PollFd::from_borrowed_fd(terminal.as_fd(), PollFlags::IN));
             }
-            // Interrupted or not: both are looked at.
+            // Both sources are checked, whatever ended the wait.
             let _ = poll(&mut watched, None);
             let ready =
                 |at: usize| { watched.get(at) }.is_some_and(|one| !one.revents().is_empty());
@@ -338,7 +339,7 @@ mod tests {
         let cases: [(&[u8], &str); 8] = [
             (b"login: \t\r\n", "login: \t\r\n"),
             (b"\x1b[2J\x07red", "[2Jred"),
-            // CSI and OSC as one byte, and as a letter of UTF-8.
+            // CSI and OSC as one byte, and as a UTF-8 character.
             (b"a\x9b31mb", "a31mb"),
             (b"a\xc2\x9d52;c;eA==\xc2\x9cb", "a52;c;eA==b"),
             (
@@ -352,16 +353,16 @@ mod tests {
         for (printed, shown) in cases {
             assert_eq!(plain(printed), shown.as_bytes(), "{printed:?}");
         }
-        // The first byte of a letter whose rest has not been read.
+        // The first byte of a character whose rest has not been read.
         assert_eq!(plain(b"a\xc3"), b"a\xc3");
     }
 
-    /// A terminal that takes nothing until it is told to.
+    /// A terminal that accepts nothing until it is released.
     struct Stuck(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // When the other end is gone it takes everything.
+            // After the sender is dropped it accepts everything.
             let _ = self.0.recv();
             lock(&self.1).extend_from_slice(bytes);
             Ok(bytes.len())
@@ -380,7 +381,7 @@ mod tests {
         let shown = Arc::<Mutex<Vec<u8>>>::default();
         let screen = Screen::new(Stuck(stuck, Arc::clone(&shown)));
         let relayed = std::thread::spawn(move || relay(socket, keys, screen));
-        // More than all buffers between them hold.
+        // More than all buffers between them can contain.
         for _ in 0..10_000 {
             guest.write_all(&[b'x'; 1000]).unwrap();
         }

@@ -7,7 +7,7 @@ fn name() -> Arg {
     Arg::new("NAME").required(true).help("The guest")
 }
 
-/// `evenkeel guest`.
+/// Defines `evenkeel guest`.
 pub fn guest(command: Command) -> Command {
     command
         .about("Show, start, stop and move guests")
@@ -72,7 +72,7 @@ pub fn guest(command: Command) -> Command {
         ])
 }
 
-/// Commands about snapshots of the disks.
+/// Defines the commands about snapshots of the disks.
 fn of_snapshots() -> [Command; 3] {
     [
         Command::new("snapshot")
@@ -118,7 +118,7 @@ fn of_snapshots() -> [Command; 3] {
     ]
 }
 
-/// Commands about guests that are made of others, and that are gone.
+/// Defines the commands about clones and removed guests.
 fn of_copies() -> [Command; 3] {
     [
         Command::new("template")
@@ -160,7 +160,7 @@ fn of_copies() -> [Command; 3] {
     ]
 }
 
-/// `evenkeel node`.
+/// Defines `evenkeel node`.
 pub fn node(command: Command) -> Command {
     command
         .about("Take a node out of service for maintenance, and back")

@@ -1,5 +1,5 @@
-//! The disks of a guest, and the snapshots of all of them that were taken at one moment. What makes
-//! these one is their name: the same time, and the same label.
+//! Disks of a guest, and the snapshots of all of them at one moment. Snapshots with the same time
+//! and the same label belong together.
 
 use super::tell_of;
 use crate::command::status::not_known;
@@ -23,18 +23,18 @@ pub(super) struct Disk {
 #[derive(Default)]
 pub(super) struct Moment {
     pub(super) snapshots: Vec<(String, Snapshot)>,
-    /// Disks without one.
+    /// Disks without a volume.
     pub(super) lacks: Vec<String>,
 }
 
-/// What a guest is.
+/// Returns the definition of a guest.
 pub(super) fn known(instance: &Instance, name: &str) -> Result<Known, String> {
     let name = name.to_owned();
     let bytes = tell_of(instance, AskGuest { name }.envelope())?;
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
-/// The volumes that a guest writes. One that it only reads is not its own.
+/// Returns the volumes that a guest writes. Volumes that it only reads are not included.
 pub(super) fn of(matches: &ArgMatches, guest: &Guest) -> Result<Vec<Disk>, String> {
     let written = guest.disks.iter().filter(|disk| !disk.read_only);
     written
@@ -46,7 +46,7 @@ pub(super) fn of(matches: &ArgMatches, guest: &Guest) -> Result<Vec<Disk>, Strin
         .collect()
 }
 
-/// The snapshots of all disks, by their time and label, the oldest first.
+/// Returns the snapshots of all disks by their time and label, the oldest first.
 pub(super) fn moments(disks: &[Disk]) -> Result<BTreeMap<(Stamp, Label), Moment>, String> {
     let mut moments: BTreeMap<(Stamp, Label), Moment> = BTreeMap::new();
     for disk in disks {
@@ -83,7 +83,7 @@ pub(super) fn find(
     })
 }
 
-/// A time with its label, for people.
+/// Formats a time with its label.
 pub(super) fn words((stamp, label): &(Stamp, Label)) -> String {
     match label.text() {
         "" => stamp.to_string(),

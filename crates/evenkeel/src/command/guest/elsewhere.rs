@@ -1,4 +1,4 @@
-//! How guests of other nodes are, as those nodes show it: for `evenkeel guest list` and `show`.
+//! State of guests on other nodes, as those nodes report it: for `evenkeel guest list` and `show`.
 
 use super::order;
 use guest::message::{Answer, Message};
@@ -8,29 +8,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// How long another node may take.
+/// Timeout for the response of another node.
 const LIMIT: Duration = Duration::from_secs(3);
-/// What is said where the other node shows nothing.
+/// Text for a node that reports nothing.
 pub(super) const CANNOT: &str = "which cannot be asked how it is";
-/// The state of a guest whose node cannot be asked.
+/// State of a guest whose node cannot be queried.
 pub(super) const UNKNOWN: &str = "unknown";
-/// The number with the process of QEMU, on the node that reports it.
+/// Number with the process ID of QEMU, on the node that reports it.
 const PROCESS: &str = "process";
-/// The fact with the directory of a guest on its own node.
+/// Fact with the directory of a guest on its own node.
 const FILES: &str = "files";
-/// The fact that it is another node's report.
+/// Fact that marks the report of another node.
 const SHOWN_BY: &str = "shown by";
 
-/// What another node showed, or why there is nothing.
+/// Report of another node, or why there is none.
 struct Shown {
     report: Option<Report>,
-    /// How long ago, milliseconds.
+    /// Age of the report, milliseconds.
     age_ms: u64,
-    /// Why the node cannot be asked now; empty: it can.
+    /// Reason why the node cannot be queried now; empty if it can.
     trouble: String,
 }
 
-/// Completes what this node shows of guests of other nodes, of one or of all of them.
+/// Completes this node's report about guests of other nodes, of one or of all of them.
 pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&str>) {
     let is_far =
         |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
@@ -77,7 +77,7 @@ fn ask(instance: &Instance, report: &Report, node: &str, name: &str) -> Shown {
     }
 }
 
-/// What another node shows takes the place of what is known here.
+/// Replaces the local data about a guest by those of another node.
 fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
     let report = shown.report.as_ref();
     let theirs = report.and_then(|report| report.find(GUEST, &own.name));
@@ -93,7 +93,7 @@ fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
     };
     let age_ms = if cannot.is_empty() { 0 } else { shown.age_ms };
     let at_ms = now_ms.saturating_sub(age_ms);
-    // Each machine has a clock of its own.
+    // Each machine has a clock of its own, so times are converted.
     let here = |moment: Moment| Moment {
         boottime_ms: at_ms.saturating_sub(report.at.boottime_ms.saturating_sub(moment.boottime_ms)),
         ..moment
@@ -183,7 +183,7 @@ mod tests {
         // By the clock of this machine.
         assert_eq!(subject.since, Some(at(490_000)));
         assert_eq!(subject.events[0].at, at(480_000));
-        // What the numbers mean is of this node.
+        // The meaning of the numbers is that of this node.
         assert_eq!(
             (subject.value(RUNNING), subject.value(PROCESS)),
             (Some(0), Some(0))

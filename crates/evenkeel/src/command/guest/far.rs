@@ -1,4 +1,4 @@
-//! Commands about a guest that another node has to carry out: its output comes back through the guest
+//! Commands about a guest that another node has to execute. The output comes back through the guest
 //! roles of both nodes.
 
 use super::{disks, find, order, tell_of};
@@ -16,18 +16,19 @@ use std::process::ExitCode;
 use std::time::Duration;
 use supervisor::directory::Instance;
 
-/// How long to rest where nothing came: at first, and at most.
+/// Pause after an empty response: minimum and maximum.
 pub(super) const REST_MIN: Duration = Duration::from_millis(10);
 pub(super) const REST_MAX: Duration = Duration::from_millis(100);
 
-/// Carries a command out at another node, where that has the guest. None: it is a matter of this one.
+/// Executes a command at another node, if that has the guest. Returns None if this node has to
+/// execute it.
 pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
     let (command, matches) = matches.subcommand()?;
     let what = remote(command, matches)?;
     if matches.get_flag("here") {
         return None;
     }
-    // What is wrong here is said by the command itself.
+    // The command itself reports local errors.
     let (instance, report) = asked(matches).ok()?;
     let node = node(matches, &instance, &report, &what)?;
     Some(match run(&instance, &node, what) {
@@ -69,8 +70,8 @@ fn remote(command: &str, matches: &ArgMatches) -> Option<Remote> {
     })
 }
 
-/// The node that has to do it, if it is another one: that of the guest, or, where it is down, one that
-/// has what this one has not.
+/// Returns the other node that has to execute the command. It is that of the guest. If the guest is
+/// down, it is one that has what this node lacks.
 fn node(
     matches: &ArgMatches,
     instance: &Instance,
@@ -89,7 +90,7 @@ fn node(
     others(report, &name).into_iter().next()
 }
 
-/// The other nodes of a guest that are there, the best first.
+/// Returns the reachable other nodes of a guest, the preferred first.
 pub(super) fn others(report: &Report, name: &str) -> Vec<String> {
     let prefers = { find(report, name).ok() }.and_then(|one| one.words(PREFERS));
     let prefers = prefers.unwrap_or_default();
@@ -101,7 +102,7 @@ pub(super) fn others(report: &Report, name: &str) -> Vec<String> {
     others.map(str::to_owned).collect()
 }
 
-/// Whether this node has what a command about a guest needs that is down.
+/// Returns whether this node has what a command needs about a guest that is down.
 fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: &Remote) -> bool {
     let disks = || {
         let known = disks::known(instance, name).ok()?;
@@ -126,14 +127,14 @@ fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: 
     }
 }
 
-/// A stream of another node.
+/// Output stream of another node.
 pub(super) struct Stream<'i> {
     instance: &'i Instance,
     number: u64,
 }
 
 impl Stream<'_> {
-    /// Begins one.
+    /// Starts a remote request.
     pub(super) fn begin<'i>(
         instance: &'i Instance,
         node: &str,
@@ -150,7 +151,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Passes bytes, and returns what came.
+    /// Sends bytes, and returns the received ones.
     pub(super) fn pass(&self, bytes: &[u8]) -> Result<Passed, String> {
         let (number, bytes) = (self.number, bytes.to_vec());
         asked_of(self.instance, &AskStream::Pass { number, bytes })
@@ -159,7 +160,7 @@ impl Stream<'_> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        // The role forgets it by itself a little later.
+        // After a failure the role drops the stream by itself a little later.
         let _ = asked_of(
             self.instance,
             &AskStream::End {
@@ -178,7 +179,7 @@ fn asked_of(instance: &Instance, ask: &AskStream) -> Result<Passed, String> {
 fn run(instance: &Instance, node: &str, what: Remote) -> Result<u8, String> {
     let is_log = matches!(what, Remote::Log { .. });
     if !is_log {
-        // What is printed on standard output is that of the command.
+        // Standard output has only that of the command.
         let _ = writeln!(stderr(), "at node {node}:");
     }
     let stream = Stream::begin(instance, node, what)?;

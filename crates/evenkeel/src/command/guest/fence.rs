@@ -1,6 +1,6 @@
-//! `evenkeel fence`: proves that a node can be powered off, without doing it; or takes the word of a
-//! person that it is off. The methods are tried
-//! here, with the rights of the caller.
+//! `evenkeel fence`: tests that a node can be powered off, without doing it; or records an
+//! operator's confirmation that it is off. The methods are tested here, with the privileges of the
+//! caller.
 
 use super::{PART, order};
 use crate::command::definition::{path, process_id, serving_files};
@@ -16,7 +16,7 @@ use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `evenkeel fence`.
+/// Defines `evenkeel fence`.
 pub fn definition(command: Command) -> Command {
     command
         .about("Prove that a node can be powered off by the others, or confirm that it is off")
@@ -65,7 +65,7 @@ pub fn definition(command: Command) -> Command {
         )
 }
 
-/// Does what the words behind `fence` ask.
+/// Executes the subcommands of `fence`.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("test", matches)) => test(matches),
@@ -99,7 +99,7 @@ fn text(proofs: &[Proof]) -> String {
     proofs.iter().map(line).collect()
 }
 
-/// The methods of a node: those of these files, or of the running instance.
+/// Returns the fencing methods of a node, from these files or from the running instance.
 fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String> {
     let fences = match matches.get_many::<PathBuf>("FROM") {
         Some(from) => of_files(&from.cloned().collect::<Vec<_>>(), node)?,

@@ -1,5 +1,5 @@
-//! Ways to bring an operating system onto the volumes of a guest: an image of another hypervisor, a
-//! guest of Xen, or Debian from its packages.
+//! Methods to put an operating system onto the volumes of a guest: an image of another hypervisor,
+//! a Xen guest, or Debian from its packages.
 
 mod create;
 pub mod definition;
@@ -14,12 +14,12 @@ mod xen;
 use clap::ArgMatches;
 use std::process::ExitCode;
 
-/// Does what the words behind `guest create` ask.
+/// Executes the subcommands of `guest create`.
 pub fn create(matches: &ArgMatches) -> ExitCode {
     create::main(matches)
 }
 
-/// Does what the words behind `guest import` ask.
+/// Executes the subcommands of `guest import`.
 pub fn import(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("xen", matches)) => xen::main(matches),

@@ -1,25 +1,26 @@
-//! The steps of snapshots of all disks of a guest at one moment, apart from what carries them out:
-//! if one fails, the snapshots already made are removed, and the guest goes on.
+//! Steps of taking snapshots of all disks of a guest at one moment, independent of their execution.
+//! If a step fails, the snapshots so far are removed, and the guest continues.
 
 use guest::message::{Stand, Stood, StoodState};
 
-/// What carries the steps out.
+/// Environment that executes the steps.
 pub(super) trait World {
-    /// A snapshot of one disk.
+    /// Snapshot of one disk.
     type Made;
-    /// Tells the guest role, and returns how the guest is.
+    /// Sends an order to the guest role, and returns the state of the guest.
     fn stand(&mut self, step: Stand) -> Result<Stood, String>;
-    /// Waits before it is looked again; returns false when it has lasted too long.
+    /// Waits until the next poll; returns false after the timeout.
     fn wait(&mut self) -> bool;
     /// Takes the snapshot of a volume.
     fn take(&mut self, volume: &str) -> Result<Self::Made, String>;
-    /// Whether the copy of the volume here still lacks nothing, so that its snapshot is whole.
+    /// Checks that the local copy of the volume is still complete, so that its snapshot is
+    /// consistent.
     fn is_complete(&mut self, volume: &str) -> Result<(), String>;
     /// Removes a snapshot.
     fn remove(&mut self, made: Self::Made) -> Result<(), String>;
 }
 
-/// Takes the snapshots, and returns them with how the guest stood still.
+/// Takes the snapshots. Returns them, and how the guest was paused.
 pub(super) fn take<W: World>(
     world: &mut W,
     volumes: &[String],
@@ -28,16 +29,16 @@ pub(super) fn take<W: World>(
     begun
         .and_then(|stood| until(world, stood, StoodState::Stands))
         .inspect_err(|_| {
-            // One that was begun ends by itself if nobody hears this.
+            // If the message is lost, a pause ends by itself.
             let _ = world.stand(Stand::End);
         })?;
     let mut made = Vec::new();
     let taken = all(world, volumes, &mut made);
-    // In each case the guest goes on first.
+    // The guest continues first, whatever the result is.
     let ended = world.stand(Stand::End).and_then(accepted);
     match taken.and(ended) {
         Err(words) => Err(undone(world, words, made)),
-        // The snapshots are whole, however long it takes until this is known.
+        // The snapshots are complete, however late this result arrives.
         Ok(ended) => {
             let over = until(world, ended.clone(), StoodState::Over);
             Ok((made, over.unwrap_or(ended)))
@@ -88,7 +89,7 @@ fn undone<W: World>(world: &mut W, words: String, made: Vec<W::Made>) -> String 
 mod tests {
     use super::*;
 
-    /// Everything that happens, and the step that fails.
+    /// Log of all steps, and the step that fails.
     #[derive(Default)]
     struct Script {
         steps: Vec<String>,
@@ -114,7 +115,7 @@ mod tests {
 
         fn stand(&mut self, step: Stand) -> Result<Stood, String> {
             let done = self.step(format!("{step:?}"));
-            // The role does it, and its answer may be lost.
+            // The role executes the order, but its response may be lost.
             let state = match (step, self.state) {
                 (Stand::Begin, _) => StoodState::Begins,
                 (Stand::Look, Some(StoodState::Begins)) => StoodState::Stands,
@@ -191,7 +192,7 @@ mod tests {
             let ends = script.steps.iter().filter(|step| *step == "End").count();
             assert_eq!(ends, 1, "{failed}: {:?}", script.steps);
         }
-        // That it goes on is not known: the snapshots are whole.
+        // It is not known whether the guest continues, but the snapshots are complete.
         let mut script = Script {
             fails: Some(7),
             ..Script::default()

@@ -1,4 +1,4 @@
-//! Orders to the role, each with its progress until it is carried out.
+//! Orders to the role, with their progress until they are executed.
 
 use super::{PART, asked, elsewhere as far, find};
 use crate::command::status::not_known;
@@ -20,32 +20,32 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 
-/// How often the answer of another node is asked for.
+/// Poll interval for the response of another node.
 const FAR_EVERY: Duration = Duration::from_millis(20);
-/// How often the progress is looked at.
+/// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The state of a guest that has failed.
+/// State of a failed guest.
 const FAILED: &str = "failed";
-/// How long a start may take until it is left to itself.
+/// Time for which the command waits for a start; the start continues afterwards.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a guest may take to shut down, beyond what its section says.
+/// Time that a guest may take to shut down, in addition to its section's timeout.
 const STOP_LIMIT: Duration = Duration::from_secs(3700);
-/// How long `node fill --wait` tries, and how often: a machine that was switched on may have to wait for
-/// the others.
+/// Duration and interval of the attempts of `node fill --wait`: a machine that was switched on may
+/// have to wait for the others.
 const FILL_LIMIT: Duration = Duration::from_secs(600);
 const FILL_AGAIN: Duration = Duration::from_secs(2);
-/// How long a drain waits for guests that all do not move, which are tried again each minute: a
-/// machine that is being switched off does not wait for a person.
+/// Time for which a drain waits for guests that all fail to move; the moves are retried each
+/// minute. A machine that is being switched off does not wait for an operator.
 const REFUSED_MAX: Duration = Duration::from_secs(90);
-/// How long nothing may change until a command no longer waits. A guest that is copied reports
-/// figures, and each phase of a move is shorter.
+/// Time without any change after which a command stops waiting. A guest that is being copied
+/// reports figures, and each phase of a move is shorter.
 const STALL_MAX: Duration = Duration::from_secs(300);
-/// How often the move of a guest may fail until a drain no longer waits for it.
+/// Failed moves of a guest after which a drain no longer waits for it.
 const FAILURES_MAX: usize = 3;
-/// How long the cluster may take to record an order.
+/// Timeout for the cluster to record an order.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
-/// Gives an order, also one for another node. Returns what was asked for.
+/// Sends an order, possibly for another node. Returns the text of the response.
 pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
     let answer = answer_within(instance, message, Duration::MAX)?;
     match answer.good {
@@ -54,8 +54,8 @@ pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<String, Str
     }
 }
 
-/// Sends an order, also one for another node, and returns its answer. Where that has not come in time,
-/// it still waits.
+/// Sends an order, possibly for another node, and returns its response. After the timeout the order
+/// stays pending.
 pub(super) fn answer_within(
     instance: &Instance,
     message: &OfGuest,
@@ -71,30 +71,30 @@ pub(super) fn answer_within(
     Ok(answer)
 }
 
-/// Sends an order, and returns its answer.
+/// Sends an order, and returns its response.
 pub(super) fn answer(instance: &Instance, message: &OfGuest) -> Result<Answer, String> {
     let bytes = super::tell_of(instance, message.envelope())?;
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
-/// This node, if guests may run on it.
+/// Returns this node, if guests may run on it.
 fn here(report: &Report) -> Option<&Subject> {
     { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1))
 }
 
-/// The node on which a guest is, if it is another one.
+/// Returns the node on which a guest runs, if it is another one.
 pub(super) fn elsewhere(report: &Report, name: &str) -> Option<String> {
     let on = find(report, name).ok()?.words(ON).unwrap_or_default();
     let is_here = on.is_empty() || here(report).is_some_and(|here| here.name == on);
     (!is_here && on != THIS_NODE).then(|| on.to_owned())
 }
 
-/// Whether a node is away.
+/// Returns whether a node is unreachable.
 pub(super) fn is_away(report: &Report, node: &str) -> bool {
     { report.find(NODE, node) }.is_some_and(|subject| subject.state.word == "away")
 }
 
-/// The best of the nodes of a guest that is on none, if that is another one.
+/// Returns the preferred node of a guest that runs on none, if that is another node.
 fn best(report: &Report, name: &str) -> Option<String> {
     let subject = { find(report, name).ok() }.filter(|subject| is_down(subject))?;
     let prefers = subject.words(PREFERS).unwrap_or_default();
@@ -107,7 +107,7 @@ fn best(report: &Report, name: &str) -> Option<String> {
     (!is_here).then(|| best.to_owned())
 }
 
-/// An order about a guest, for the node on which it is.
+/// Addresses an order to the node on which the guest runs.
 fn at(report: &Report, name: &str, order: OfGuest) -> OfGuest {
     match elsewhere(report, name) {
         Some(node) => of(node, order),
@@ -120,7 +120,7 @@ fn of(node: String, order: OfGuest) -> OfGuest {
     OfGuest::At { node, order }
 }
 
-/// Makes sure that a guest which is down stays so until an operator starts it.
+/// Ensures that a stopped guest stays so until an operator starts it.
 pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let instance = super::snapshot::is_down(matches, name)?;
     let is_stopped = |report: &Report| -> Result<bool, String> {
@@ -140,7 +140,7 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
     })
 }
 
-/// Shows what changes until something is so.
+/// Shows changes until a condition holds.
 fn wait<T>(
     matches: &ArgMatches,
     limit: Duration,
@@ -148,7 +148,7 @@ fn wait<T>(
 ) -> Result<T, String> {
     let signals = signals().map_err(|error| error.to_string())?;
     let done = watch(matches, limit, look, &signals);
-    // From here on they end the process again.
+    // From here on, signals end the process again.
     let unblocked = SigSet::all().thread_unblock();
     unblocked.map_err(|error| error.to_string())?;
     done
@@ -168,7 +168,7 @@ fn watch<T>(
             Look::Not(words) => match patience.hear(&words, Instant::now()) {
                 Heard::Known => {}
                 Heard::New => {
-                    // Without a terminal it has no reader.
+                    // Without a terminal there is no reader.
                     let _ = writeln!(stderr(), "{words}");
                 }
                 Heard::TooLong(why) => {
@@ -183,7 +183,7 @@ fn watch<T>(
     }
 }
 
-/// How long a command waits: until a limit, and as long as something changes.
+/// Wait of a command: until a deadline, and as long as something changes.
 struct Patience {
     until: Instant,
     last: String,
@@ -224,12 +224,13 @@ impl Patience {
     }
 }
 
-/// How often the move of each guest has failed.
+/// Number of failed moves of each guest.
 #[derive(Default)]
 struct Failures(BTreeMap<String, (bool, usize)>);
 
 impl Failures {
-    /// Takes in whether the move of a guest has failed as it is now. Returns whether it has too often.
+    /// Records whether the current move of a guest has failed. Returns whether it has failed too
+    /// often.
     fn see(&mut self, name: &str, has_failed: bool) -> bool {
         let (before, count) = self.0.entry(name.to_owned()).or_default();
         *count += usize::from(has_failed && !*before);
@@ -238,20 +239,20 @@ impl Failures {
     }
 }
 
-/// Waits a moment. A person who does not want to wait any longer hears that the order stays given.
+/// Waits a moment. A user who interrupts the wait is informed that the order stays in force.
 fn rest(signals: &SignalFd) {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-    // Interrupted or not: everything is looked at again.
+    // All conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Timespec::try_from(LOOK_EVERY).ok().as_ref());
     let signal = signals.read_signal().ok().flatten();
     let signal = signal.and_then(|one| Signal::try_from(one.ssi_signo as i32).ok());
     if let Some(signal) = signal {
-        // Without a terminal it has no reader.
+        // Without a terminal there is no reader.
         let _ = writeln!(
             stderr(),
             "this command no longer waits, but what it ordered goes on: `evenkeel guest list` shows how it is"
         );
-        // It ends the process, as the caller of a command expects.
+        // The signal ends the process, as the caller of a command expects.
         let _ = SigSet::all().thread_unblock().and_then(|()| raise(signal));
     }
 }
@@ -261,15 +262,15 @@ enum Look<T> {
     Not(String),
 }
 
-/// The state of a guest, and why.
+/// Returns the state of a guest, and why.
 fn words_of(report: &Report, name: &str) -> Result<String, String> {
     Ok(report::words_of(find(report, name)?))
 }
 
-/// The same of a guest that may be at another node.
+/// Returns the same for a guest that may be on another node.
 ///
 /// # Errors
-/// Why it has not moved.
+/// Returns why the guest has not moved.
 fn how(instance: &Instance, report: &Report, name: &str) -> Result<String, String> {
     let order = at(
         report,
@@ -306,12 +307,12 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         Some(node) => of(node, order),
         None => order,
     };
-    // That it failed before is no answer.
+    // An earlier failure is not the result of this order.
     let mut failed = Some(&subject.why).filter(|_| subject.state.word == FAILED);
     tell(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
         let mut report = report.clone();
-        // Its own node knows whether it starts.
+        // The guest's own node knows whether it starts.
         far::complete(&instance, &mut report, Some(&name));
         let subject = find(&report, &name)?;
         let on = subject.words(ON).unwrap_or_default();
@@ -331,7 +332,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Whether a guest is on no node.
+/// Returns whether a guest runs on no node.
 fn is_down(subject: &Subject) -> bool {
     let is_nowhere = subject.words(ON).is_none_or(|on| on.is_empty());
     let is_ended = matches!(subject.state.word.as_str(), "down" | "off" | FAILED);
@@ -390,7 +391,7 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
         was_there = true;
         let done = || Ok(Look::Done(format!("guest {name} is on {node}\n")));
         match subject.state.word.as_str() {
-            // The other node cannot be asked, or knows that it is not to run.
+            // The other node cannot be queried, or knows that the guest must not run.
             "running" | "elsewhere" => done(),
             _ if subject.words(STOPPED).is_some() => done(),
             FAILED => Err(words_of(report, &name)?),
@@ -399,7 +400,7 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// The node of the command, and whether it is this one.
+/// Returns the node of the command, and whether it is this one.
 fn the_node(matches: &ArgMatches, report: &Report) -> Result<(String, bool), String> {
     let here = here(report).map(|one| one.name.clone());
     let Some(node) = matches.get_one::<String>("NODE") else {
@@ -414,7 +415,7 @@ fn the_node(matches: &ArgMatches, report: &Report) -> Result<(String, bool), Str
     }
 }
 
-/// An order to a node.
+/// Addresses an order to a node.
 fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
     match is_here {
         true => order,
@@ -422,7 +423,7 @@ fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
     }
 }
 
-/// Refuses a drain that would only shut guests down, since no other node takes any.
+/// Refuses a drain that would only shut guests down, since no other node accepts them.
 fn can_move_away(report: &Report, node: &str) -> Result<(), String> {
     let others = { report.of_kind(NODE) }.filter(|one| one.name != node);
     let others: Vec<&Subject> = others.collect();
@@ -479,7 +480,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                 };
                 let words: Vec<String> = all.iter().map(words).collect();
                 let each = left.iter().zip(&all);
-                // All of them are counted.
+                // No short circuit: all of them have to be counted.
                 let too_often = each.map(|(name, how)| failures.see(name, how.is_err()));
                 let too_often = too_often.fold(false, |any, one| any | one) && !shuts_down;
                 if !too_often && (shuts_down || !all.iter().all(Result::is_err)) {
@@ -509,7 +510,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-/// A node in a sentence.
+/// Returns a node's name for use in a sentence.
 pub(super) fn named(node: &str) -> String {
     match node {
         THIS_NODE => THIS_NODE.to_owned(),
@@ -522,7 +523,7 @@ pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
     loop {
         match filled(matches) {
             Err(words) if matches.get_flag("wait") && Instant::now() < until => {
-                // Nobody has to read it: it is tried again.
+                // The output may fail: the attempt is repeated anyway.
                 let _ = writeln!(stderr(), "{words}");
                 std::thread::sleep(FILL_AGAIN);
             }
@@ -545,7 +546,7 @@ fn filled(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("{} takes guests again\n", named(&node)))
 }
 
-/// Takes the word of a person that a node is off.
+/// Records an operator's confirmation that a node is switched off.
 pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     let node = word(matches, "NODE");
     if !matches.get_flag("yes") {

@@ -1,5 +1,5 @@
-//! `evenkeel guest remove`: nothing is left of a guest but its volumes, which have commands of their
-//! own.
+//! `evenkeel guest remove`: removes all traces of a guest except its volumes, which have commands
+//! of their own.
 
 use super::disks::{self, Disk};
 use super::{asked, order, snapshot};
@@ -11,7 +11,7 @@ use guest::section::word as written;
 use std::time::{Duration, Instant};
 use volume::config::backing_words;
 
-/// How long the cluster may take to remove a record, and how often it is looked.
+/// Timeout for the cluster to remove a record, and the poll interval.
 const REMOVE_MAX: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -44,7 +44,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// What is to be done while its section is served.
+/// Returns the steps that are necessary while the guest's section is served.
 fn steps(name: &str, disks: &[Disk]) -> String {
     let mut text = format!(
         "guest {name} is stopped, and its section is still served. To remove it:\n\

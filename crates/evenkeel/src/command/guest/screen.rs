@@ -1,19 +1,19 @@
-//! What a guest prints at the terminal of an operator, who may have stopped it, or whose connection
-//! may hang: QEMU waits until its output is read, and the guest would wait with it.
+//! Serial output of a guest at the operator's terminal. The terminal may be stopped, or its
+//! connection may hang. QEMU waits until its output is read, and would block the guest.
 
 use part::lock;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Bytes that wait for the terminal.
+/// Limit of bytes that wait for the terminal.
 const WAITING_MAX: usize = 1 << 20;
 
-/// Stands in place of output that was dropped.
+/// Text in place of output that was dropped.
 pub(super) const NOT_SHOWN: &[u8] =
     b"\r\n[output is missing here: this terminal did not take it]\r\n";
 
-/// A terminal that is written to by a thread.
+/// A terminal to which a thread writes.
 pub(super) struct Screen {
     shared: Arc<(Mutex<Waiting>, Condvar)>,
     writer: Option<JoinHandle<()>>,
@@ -22,9 +22,8 @@ pub(super) struct Screen {
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
-    /// Output was dropped behind them.
+    /// Output was dropped after the waiting bytes.
     has_dropped: bool,
-    /// No more comes.
     is_over: bool,
 }
 
@@ -39,14 +38,14 @@ impl Screen {
     /// Shows a piece of output, or drops it while too much waits.
     ///
     /// # Errors
-    /// The terminal is gone.
+    /// Fails if the terminal is gone.
     pub(super) fn show(&mut self, piece: &[u8]) -> io::Result<()> {
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         let (waiting, changed) = &*self.shared;
         let mut waiting = lock(waiting);
-        // What was dropped stands in one place, until the terminal takes again.
+        // Dropped output is marked once, until the terminal accepts output again.
         waiting.has_dropped |= waiting.bytes.len() + piece.len() > WAITING_MAX;
         if !waiting.has_dropped {
             waiting.bytes.extend_from_slice(piece);
@@ -57,12 +56,12 @@ impl Screen {
 }
 
 impl Drop for Screen {
-    /// Waits until all of it is shown.
+    /// Waits until all output is shown.
     fn drop(&mut self) {
         lock(&self.shared.0).is_over = true;
         self.shared.1.notify_one();
         if let Some(writer) = self.writer.take() {
-            // It does not panic.
+            // The thread never panics.
             let _ = writer.join();
         }
     }

@@ -1,5 +1,6 @@
-//! `evenkeel guest snapshot`, `snapshots` and `restore`: all disks of a guest at one moment. The guest
-//! role lets the guest stand still; the snapshots are taken here, with the rights of the caller.
+//! `evenkeel guest snapshot`, `snapshots` and `restore`: snapshots of all disks of a guest at one
+//! moment. The guest role pauses the guest; the command takes the snapshots with the privileges of
+//! the caller.
 
 use super::disks::{self, Disk, Moment};
 use super::moment::{self, World};
@@ -17,10 +18,10 @@ use supervisor::directory::Instance;
 use volume::config::size_words;
 use volume::device::{Kind, Label, Snapshot, Stamp, snapshot};
 
-/// How often the role is asked whether the guest stands still, and for how long.
+/// Poll interval and timeout until the guest is paused.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const LOOK_MAX: Duration = Duration::from_secs(25);
-/// How often a second without a snapshot is waited for.
+/// Poll interval for a second without a snapshot.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 /// Takes a snapshot, or removes one.
@@ -28,7 +29,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, _) = asked(matches)?;
     let known = disks::known(&instance, &name)?;
-    // One that runs has the disks with which it was started.
+    // A running guest has the disks with which it was started.
     let guest = known.started_as.or(known.served);
     let guest = guest.ok_or_else(|| super::unknown(&name))?;
     let disks = disks::of(matches, &guest)?;
@@ -47,7 +48,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     if let Some(words) = not_over(&name, stamp, &stood) {
         return Err(words);
     }
-    // Scripts take the name from standard output.
+    // Scripts read the name from standard output.
     let _ = writeln!(
         stderr(),
         "snapshot {stamp} of guest {name}, {}: {}",
@@ -57,7 +58,8 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("{stamp}\n"))
 }
 
-/// Why a snapshot that is whole is no success: whether the guest goes on is not known. None: it is.
+/// Returns why a complete snapshot is still an error: it is not known whether the guest runs again.
+/// Returns None if it does.
 pub(super) fn not_over(name: &str, stamp: Stamp, stood: &Stood) -> Option<String> {
     (stood.state != StoodState::Over).then(|| {
         format!(
@@ -69,7 +71,7 @@ pub(super) fn not_over(name: &str, stamp: Stamp, stood: &Stood) -> Option<String
     })
 }
 
-/// How the guest stood still, for people.
+/// Describes how the guest was paused.
 pub(super) fn how(stood: &Stood) -> String {
     if stood.is_down {
         return "the guest is down, so its disks are consistent".to_owned();
@@ -89,7 +91,8 @@ pub(super) fn how(stood: &Stood) -> String {
     }
 }
 
-/// Takes the snapshots of all disks. Those of a template cannot be written: nobody has to stand still.
+/// Takes the snapshots of all disks. The disks of a template cannot be written, so nothing has to
+/// be paused.
 pub(super) fn of_all(
     matches: &ArgMatches,
     instance: &Instance,
@@ -106,7 +109,7 @@ pub(super) fn of_all(
             "there is one with the name '{label}', of {stamp}: `evenkeel guest snapshot {name} --remove {label}` removes it"
         ));
     }
-    // What can be known before the guest stands still.
+    // Everything that can be checked in advance is checked before the pause.
     for disk in disks {
         of_volume::is_complete(matches, &disk.spec, &disk.volume)?;
         let can = snapshot::can(&disk.spec.backing, &disk.volume);
@@ -124,7 +127,7 @@ pub(super) fn of_all(
         title: (second(disks)?, kind),
         until: Instant::now() + LOOK_MAX,
     };
-    // Interrupted in the middle it would leave a part.
+    // An interruption would leave an incomplete set of snapshots.
     let signals = transfer::signals().map_err(|error| error.to_string())?;
     let taken = moment::take(
         &mut real,
@@ -137,7 +140,7 @@ pub(super) fn of_all(
     Ok((real.title.0, stood))
 }
 
-/// A second of which no disk has a snapshot.
+/// Returns a second in which no disk has a snapshot.
 fn second(disks: &[Disk]) -> Result<Stamp, String> {
     loop {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -155,7 +158,7 @@ fn second(disks: &[Disk]) -> Result<Stamp, String> {
     }
 }
 
-/// A template stands still.
+/// Returns the pause state of a template, which never runs.
 fn of_template(step: Stand) -> Stood {
     Stood {
         state: match step {
@@ -170,7 +173,7 @@ fn of_template(step: Stand) -> Stood {
     }
 }
 
-/// The guest role, and the volumes here.
+/// The guest role, and the local volumes.
 struct Real<'a> {
     matches: &'a ArgMatches,
     instance: &'a Instance,
@@ -257,7 +260,8 @@ pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// The lines of `evenkeel guest show` about snapshots. A user without the right to look sees the rest.
+/// Returns the lines of `evenkeel guest show` about snapshots. A user without access to the
+/// snapshots sees the rest.
 pub(super) fn lines(matches: &ArgMatches, instance: &Instance, name: &str) -> String {
     let guest = disks::known(instance, name).ok();
     let guest = guest.and_then(|guest| guest.served.or(guest.started_as));
@@ -286,7 +290,7 @@ fn lines_of(disks: &[Disk]) -> Result<String, String> {
     Ok(disks::moments(disks)?.iter().map(line).collect())
 }
 
-/// Makes all disks of a guest what they were.
+/// Restores all disks of a guest.
 pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
     let [name, one] = ["NAME", "SNAPSHOT"].map(|one| word(matches, one));
     let instance = is_down(matches, &name)?;
@@ -310,7 +314,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
             all.join(", ")
         ));
     }
-    // It stays down until an operator starts it: not in the middle of this.
+    // The guest must not start before an operator starts it, in particular not during the restore.
     order::keep_down(matches, &name)?;
     let ends = { moment.snapshots.iter() }
         .map(|(volume, from)| transfer::ends(matches, volume, from).map(|ends| (volume, ends)))
@@ -339,7 +343,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
 pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
-    // One that waits for its volumes has its lease already.
+    // A guest that waits for its volumes has its lease already.
     match (subject.value("process"), order::elsewhere(&report, name)) {
         (Some(0) | None, None) => Ok(instance),
         (Some(0) | None, Some(on)) => Err(format!(

@@ -1,5 +1,5 @@
-//! `evenkeel guest template`: the lines that make a guest a template. It is one by its section, so it
-//! stays one wherever and whenever the files are served; nothing is changed here.
+//! `evenkeel guest template`: prints the lines that make a guest a template. The section alone
+//! decides that, on every node that serves the files; the command changes nothing.
 
 use super::{asked, disks, find, snapshot, unknown};
 use crate::command::word;
@@ -9,7 +9,6 @@ use guest::role::report::TEMPLATE;
 use guest::section::word as written;
 use std::io::{Write, stderr};
 
-/// Prints the lines.
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = asked(matches)?;
@@ -38,7 +37,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
 }
 
 fn say(words: &str) {
-    // What is printed on standard output is the lines alone.
+    // Standard output has only the lines.
     let _ = writeln!(stderr(), "{words}");
 }
 

@@ -1,6 +1,6 @@
-//! `evenkeel check --privileges`: what each process would hold, may open and may reach
-//! with these files, and why. It describes a start as root, whichever user runs the
-//! command. It tests only the features of the kernel, on a thread that ends at once.
+//! `evenkeel check --privileges`: the privileges of each process with these files, what it may open
+//! and reach, and why. The output describes a start as root, whichever user runs the command. Only
+//! the kernel's features are tested, on a short-lived thread.
 
 mod render;
 
@@ -19,15 +19,15 @@ use supervisor::directory;
 use volume::config::Volumes;
 use volume::role::socket_path;
 
-/// The parts beside the proxy whose processes are described; `None`: the files have none.
+/// Parts beside the proxy whose processes are described; `None`: the files have none.
 pub struct Parts<'p> {
-    /// The volumes.
+    /// Volumes of the configuration.
     pub volumes: Option<&'p Volumes>,
-    /// The console.
+    /// Console of the configuration.
     pub console: Option<&'p ConsoleConfig>,
 }
 
-/// The processes of a configuration, as text or for programs.
+/// Describes the processes of a configuration, as text or JSON.
 pub fn tell(loaded: &Loaded, config: &Config, parts: &Parts<'_>, format: Option<&str>) -> String {
     let mut accounts = accounts(loaded, config);
     accounts.extend(parts.volumes.map(|volumes| volume_role(volumes, config)));
@@ -69,36 +69,36 @@ struct Reason {
 
 /// Capabilities of a process.
 enum Capabilities {
-    /// All capabilities, inherited from the start.
+    /// All initial capabilities.
     All,
-    /// These.
+    /// Only these capabilities.
     Only(Vec<Reason>),
 }
 
-/// How system calls are filtered.
+/// Filter of system calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Calls {
     Any,
-    /// System calls that only an attacker would use are denied.
+    /// All except calls that only an attacker would use.
     NotDeadly,
-    /// Only what serving needs.
+    /// Only those that serving needs.
     Needed,
-    /// The kernel cannot.
+    /// Not supported by the kernel.
     Unfiltered,
 }
 
-/// How files are confined.
+/// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     /// By owners and modes.
     User,
-    /// By Landlock, too: only what is listed.
+    /// By Landlock, too: only the listed paths.
     Listed(u32),
-    /// The kernel has no Landlock, or has it turned off.
+    /// The kernel has no Landlock, or it is disabled.
     Unavailable,
 }
 
-/// One process.
+/// Privileges of a process.
 struct Process {
     name: &'static str,
     purpose: &'static str,
@@ -115,7 +115,7 @@ struct Process {
     connects: Vec<String>,
 }
 
-/// The protections of the running kernel, found by trying.
+/// Protections of the running kernel, determined by trying them.
 struct Kernel {
     access: Access,
     filters: bool,
@@ -157,7 +157,7 @@ fn accounts(loaded: &Loaded, config: &Config) -> Vec<Process> {
     ]
 }
 
-/// A process that keeps what root started it with.
+/// Describes a process that keeps its initial privileges.
 fn as_started(name: &'static str, purpose: &'static str) -> Process {
     Process {
         name,
@@ -189,7 +189,7 @@ fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> 
     }
 }
 
-/// With the rights of the start, which it hands to the loader.
+/// The supervisor has the initial privileges, which it passes to the loader.
 fn supervisor(config: &Config) -> Process {
     let pid_file = config.global.pidfile.as_deref();
     Process {
@@ -259,7 +259,7 @@ fn proxy(
     }
 }
 
-/// Each of its threads may open the files of its own volume alone.
+/// Each of its threads may open only the files of its own volume.
 fn volume_role(volumes: &Volumes, config: &Config) -> Process {
     let own = identity_for(&config.global, StartedAs::Root, Form::Own);
     let kernel = Kernel::try_out(&Confinement::volume());
@@ -267,7 +267,8 @@ fn volume_role(volumes: &Volumes, config: &Config) -> Process {
     Process {
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
-        // It is confined by its threads; that the kernel can, the proxy shows.
+        // Its threads are confined separately; the proxy's confinement shows whether the kernel
+        // can.
         access: Kernel::try_out(&Confinement::proxy(config, &own)).access,
         calls: kernel.calls(Calls::NotDeadly),
         writes: { volumes.0.values() }
@@ -281,7 +282,7 @@ fn volume_role(volumes: &Volumes, config: &Config) -> Process {
     }
 }
 
-/// A process that becomes a user of its own, or `nobody`, without a capability and without a file.
+/// Describes a process that changes to its own user, or `nobody`, without capabilities and files.
 fn as_service(
     name: &'static str,
     purpose: &'static str,
@@ -310,7 +311,7 @@ fn as_service(
 }
 
 fn console_role(config: &ConsoleConfig) -> Process {
-    // Where `saslauthd` is there, the process is a member of its group.
+    // If `saslauthd` exists, the process is a member of its group.
     let asks = { config.system.group() }.map(|_| config.system.socket.display().to_string());
     Process {
         opens: vec![config.address.to_string()],
@@ -351,8 +352,7 @@ fn addresses(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Returns the addresses that the proxy connects to, without repetitions: servers and log
-/// targets.
+/// Returns the addresses that the proxy connects to, without duplicates: servers and log targets.
 fn peers(config: &Config) -> Vec<String> {
     let mut peers = Vec::new();
     let mut seen = std::collections::HashSet::new();

@@ -1,12 +1,12 @@
-//! The processes in words, in lines, in JSON.
+//! Formats the processes as text, as lines, or as JSON.
 
 use super::{Access, Account, Calls, Capabilities, Process, Reason};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Of a longer list, people are shown so many.
+/// Limit of entries in text output.
 const LISTED_MAX: usize = 8;
-/// Where values begin.
+/// Column of the values.
 const LABEL_WIDTH: usize = 16;
 
 impl Account {
@@ -56,7 +56,7 @@ impl Calls {
     }
 }
 
-/// A block of lines a process.
+/// Formats one block of lines per process.
 pub fn full(processes: &[Process]) -> String {
     let mut text = String::new();
     for process in processes {
@@ -125,7 +125,7 @@ fn shortened(list: &[String]) -> Vec<String> {
     shown
 }
 
-/// One line a process.
+/// Formats one line per process.
 pub fn concise(processes: &[Process]) -> String {
     let mut text = String::new();
     for process in processes {
@@ -156,7 +156,7 @@ pub fn concise(processes: &[Process]) -> String {
     text
 }
 
-/// For programs: all of it.
+/// Formats everything as JSON.
 pub fn json(processes: &[Process]) -> String {
     let processes: Vec<Value> = processes.iter().map(value).collect();
     format!("{:#}\n", json!({ "processes": processes }))
@@ -193,7 +193,7 @@ fn value(process: &Process) -> Value {
     })
 }
 
-/// The address role: it stays the user of the start, with these capabilities.
+/// Describes the address role: it keeps the initial user, with these capabilities.
 pub(super) fn of_addresses(reasons: &[Reason], format: Option<&str>) -> String {
     if format == Some("json") {
         let reasons = reasons

@@ -1,4 +1,4 @@
-//! A request with the state of a running instance, which is asked for it and not changed.
+//! Evaluates a request with the state of a running instance, which is queried and not changed.
 
 use super::super::{files, reload, run, status};
 use super::{Refused, config, files_refused, in_words, is_without_file, load};
@@ -15,18 +15,18 @@ use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use zeroize::Zeroizing;
 
-/// How long the instance may take for all that it is asked.
+/// Timeout for all responses of the instance.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Largest accepted state.
+/// Limit of the state, in bytes.
 const STATE_BYTES_MAX: usize = 64 << 20;
 
-/// The running instance, and until when it may reply.
+/// The running instance, and the deadline for its responses.
 struct Asking {
     instance: Instance,
     until: Instant,
 }
 
-/// Serves the request with the state of the running instance that the options choose.
+/// Evaluates the request with the state of the running instance that the options select.
 pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused> {
     let pid = matches.get_one::<u32>("pid").copied();
     let files = match is_without_file(matches) {
@@ -43,7 +43,7 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused
                 .to_owned(),
         ));
     }
-    // A load may ask nameservers, which is not the time of the instance.
+    // Loading may query nameservers, which must not count against the instance's timeout.
     let candidate = is_candidate.then(|| load(matches, &files)).transpose()?;
     let asking = Asking {
         instance,
@@ -78,17 +78,17 @@ fn refused(why: NotServed) -> Refused {
     }
 }
 
-/// Files of `-f` where the first word is the request.
+/// Returns the files of `-f` when the first word is the request.
 fn files_behind(matches: &ArgMatches) -> Vec<PathBuf> {
     let files = matches.get_many::<PathBuf>("FILES");
     files.into_iter().flatten().cloned().collect()
 }
 
 impl Asking {
-    /// Sends a question, and returns what came with the answer.
+    /// Sends a request, and returns the descriptor of the response.
     fn ask(&self, message: &Message) -> Result<OwnedFd, Refused> {
         let left = self.until.saturating_duration_since(Instant::now());
-        // No time at all would be no limit.
+        // A timeout of zero would mean no timeout.
         let left = left.max(Duration::from_millis(1));
         let received = status::ask(&self.instance, message, Some(left));
         let received = received.map_err(|error| error.to_string())?;
@@ -102,7 +102,7 @@ impl Asking {
         }
     }
 
-    /// The configuration that it runs.
+    /// Returns the configuration that the instance runs.
     fn version(&self) -> Result<Recording, Refused> {
         let file = self.ask(&Message::GiveVersion)?;
         let bytes = Zeroizing::new(memory::read(&file).map_err(|error| self.words(&error))?);
@@ -115,7 +115,7 @@ impl Asking {
         Ok(Recording::decode(&bytes).map_err(|error| self.words(&error))?)
     }
 
-    /// How everything is now, with these entries of large tables.
+    /// Returns the current state, with these entries of large tables.
     fn state(&self, keys: &[AskedKey]) -> Result<Vec<u8>, Refused> {
         let keys = keys.to_vec();
         let message = OfProxy::TellLive { keys }.envelope();

@@ -1,11 +1,11 @@
-//! The report for people.
+//! Text form of the report.
 
 use crate::route::{Line, LiveServer, Outcome, Report, TermText};
 
-/// Servers of a running instance that are described.
+/// Limit of described servers of a running instance.
 const SERVERS_MAX: usize = 12;
 
-/// What people read of it.
+/// Formats a report as text.
 pub fn of(report: &Report) -> String {
     let mut text = plain(&report.request);
     text += &match &report.ends {
@@ -134,13 +134,13 @@ fn outcome(outcome: &Outcome) -> String {
     }
 }
 
-/// Lines of a message, each as [`plain`] shows it.
+/// Escapes each line of a message as [`plain`] does.
 pub fn lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(plain).collect();
     lines.join("\n")
 }
 
-/// Without characters that a terminal obeys, or that change the order of others.
+/// Removes characters that control a terminal, or change the order of other characters.
 pub fn plain(text: &str) -> String {
     let shown = |c: char| match c {
         '\u{200b}'..='\u{200f}'

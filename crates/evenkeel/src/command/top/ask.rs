@@ -1,4 +1,4 @@
-//! Asks a running program for all that is shown.
+//! Polls a running program for all displayed data.
 
 use super::super::{operate, reload, status};
 use crate::identity;
@@ -10,13 +10,13 @@ use part::role::Level;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long a program may take for one answer, so that a hanging one is seen soon.
+/// Timeout for one response of a program, so that a hanging program is noticed soon.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks the program that the options name; if it was started anew, the new one.
+/// Polls the program that the options select; after a restart, the new process.
 ///
 /// # Errors
-/// Why nobody answers.
+/// Returns why there is no response.
 pub fn look(matches: &ArgMatches) -> Result<Look, String> {
     let instance = reload::selected(matches)?;
     let mut reports = Vec::new();
@@ -26,7 +26,7 @@ pub fn look(matches: &ArgMatches) -> Result<Look, String> {
             Err(error) if error.is_missing() => {
                 reports.push(Report::silent(part, &error.to_string()));
             }
-            // The first part is the supervisor itself: without it nobody is asked.
+            // The first part is the supervisor itself: without it, no other part can be queried.
             Err(error) if reports.is_empty() && !error.has_nothing() => {
                 return Err(format!("the supervisor does not respond: {error}"));
             }

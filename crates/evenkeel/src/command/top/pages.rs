@@ -1,5 +1,5 @@
-//! The pages, as lines. All texts come from files, from processes without rights or from the
-//! network: none of them reaches the terminal as it is.
+//! Pages as lines. All texts come from files, unprivileged processes or the network, so they are
+//! escaped before they reach the terminal.
 
 use console::look::{Look, Problem, grade};
 use console::traffic::{Kind, Row, Traffic};
@@ -11,7 +11,7 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use std::collections::VecDeque;
 
-/// What a page shows.
+/// Content of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Page {
     Overview,
@@ -30,7 +30,7 @@ impl Page {
         first.chain(parts).chain([Page::Events]).collect()
     }
 
-    /// Its name on the screen.
+    /// Title on the screen.
     pub fn title(&self) -> String {
         let name = match self {
             Page::Overview => "overview",
@@ -42,12 +42,12 @@ impl Page {
     }
 }
 
-/// What was measured between two looks.
+/// Rates between two polls.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// Bytes a second from clients and to them, if it was looked twice.
+    /// Bytes per second from and to clients; None after a single poll.
     pub bytes: Option<[u64; 2]>,
-    /// Requests a second at each look, the newest last.
+    /// Requests per second at each poll, the newest last.
     pub rates: VecDeque<u64>,
 }
 
@@ -56,19 +56,19 @@ pub fn heading(page: &Page, name_width: usize) -> Option<Line<'static>> {
     (*page == Page::Traffic).then(|| rows_heading(name_width))
 }
 
-/// Columns for names, if the terminal has so many.
+/// Width of the names, as far as the terminal permits.
 pub fn name_width(columns: usize) -> usize {
     columns.saturating_sub(ROW_WIDTH).max(NAME_MIN)
 }
 
-/// Columns for the longest name.
+/// Width of the longest name.
 pub fn longest_name(look: &Look) -> usize {
     let rows = look.traffic.iter().flat_map(|traffic| &traffic.rows);
     let longest = rows.map(|row| name_of(row).chars().count()).max();
     longest.unwrap_or_default().max(NAME_MIN)
 }
 
-/// The lines of a page, with so many columns for names.
+/// Returns the lines of a page, with this width for names.
 pub fn lines(
     page: &Page,
     look: &Look,
@@ -166,7 +166,7 @@ fn summary(traffic: &Traffic, measured: &Measured) -> Vec<Line<'static>> {
     lines
 }
 
-/// Numbers as bars of eight heights; the highest has the whole height.
+/// Draws numbers as bars of eight heights; the maximum has the full height.
 fn bars(numbers: &VecDeque<u64>) -> String {
     const BARS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = numbers.iter().copied().max().unwrap_or_default().max(1);
@@ -177,7 +177,7 @@ fn bars(numbers: &VecDeque<u64>) -> String {
     numbers.iter().map(bar).collect()
 }
 
-/// A number of bytes with three digits at most.
+/// Formats a number of bytes with at most three digits.
 fn scaled(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
     if bytes < 1000 {
@@ -196,7 +196,7 @@ fn scaled(bytes: u64) -> String {
     }
 }
 
-/// The columns behind the name, with their widths.
+/// Columns after the name, with their widths.
 const COLUMNS: [(&str, usize); 8] = [
     ("STATUS", 12),
     ("SESS", 5),
@@ -207,9 +207,9 @@ const COLUMNS: [(&str, usize); 8] = [
     ("5XX", 5),
     ("TIME", 7),
 ];
-/// What they take together.
+/// Total width of the columns.
 const ROW_WIDTH: usize = 12 + 1 + 5 + 1 + 5 + 1 + 7 + 1 + 7 + 1 + 6 + 1 + 5 + 1 + 7 + 1;
-/// Columns of the name, at least.
+/// Minimum width of the name.
 const NAME_MIN: usize = 18;
 
 fn rows_heading(name_width: usize) -> Line<'static> {
@@ -270,7 +270,7 @@ fn of_row(row: &Row, name_width: usize) -> Line<'static> {
     Line::from(vec![name, status, rest.into()])
 }
 
-/// Exactly so many columns.
+/// Pads or truncates a text to this number of columns.
 fn fit(text: &str, columns: usize) -> String {
     let text = visible(text);
     let mut fitted: String = text.chars().take(columns).collect();
@@ -281,7 +281,7 @@ fn fit(text: &str, columns: usize) -> String {
     format!("{fitted:columns$}")
 }
 
-/// A report as `evenkeel status` prints it, each thing in the colour of its state.
+/// Formats a report like `evenkeel status`, with each object in the colour of its state.
 fn of_report(report: &Report) -> Vec<Line<'static>> {
     let mut grades = report.subjects.iter().map(|one| one.state.grade);
     let line = |line: &str| {

@@ -1,4 +1,4 @@
-//! The screen: a page of lines that can be scrolled and filtered, and its keys.
+//! Screen of `evenkeel top`: a page of lines that can be scrolled and filtered, and its keys.
 
 use super::pages::{Measured, Page, ago, color, heading, lines, name_width};
 use console::look::Look;
@@ -12,9 +12,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Wrap};
 use std::time::Duration;
 
-/// Looks whose rates are kept: those of the last minutes.
+/// Number of polls whose rates are kept: the last minutes.
 const RATES_MAX: usize = 40;
-/// A look that is older than the interval by so much says how old it is.
+/// Delay of a poll, beyond the interval, after which the screen shows its age.
 const LATE: Duration = Duration::from_secs(3);
 
 const KEYS: [(&str, &str); 8] = [
@@ -28,18 +28,18 @@ const KEYS: [(&str, &str); 8] = [
     ("q, Ctrl-C", "quit"),
 ];
 
-/// What is shown, and how.
+/// Displayed data, and the settings of the display.
 #[derive(Debug, Default)]
 pub struct Screen {
     look: Option<Look>,
-    /// Why there is no newer look.
+    /// Reason why there is no newer poll.
     trouble: Option<String>,
     measured: Measured,
-    /// The page, by its title: pages come and go.
+    /// Title of the page; an index would change when pages appear or disappear.
     page: String,
     scrolled: usize,
     filter: String,
-    /// A filter is being typed.
+    /// The user is typing a filter.
     types: bool,
     helps: bool,
     pub is_paused: bool,
@@ -47,7 +47,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Begins with a look; there is to be another one after each interval.
+    /// Starts with a poll; the next ones follow at this interval.
     pub fn new(first: Look, interval: Duration) -> Screen {
         let mut screen = Screen {
             interval,
@@ -57,7 +57,7 @@ impl Screen {
         screen
     }
 
-    /// Takes a new look, or why there is none.
+    /// Applies the result of a poll.
     pub fn take(&mut self, look: Result<Look, String>) {
         match look {
             Ok(mut look) => {
@@ -88,7 +88,7 @@ impl Screen {
         }
     }
 
-    /// Obeys a key; false at the end.
+    /// Handles a key; returns false at the end.
     pub fn key(&mut self, key: KeyEvent) -> bool {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return key.code != KeyCode::Char('c');
@@ -139,7 +139,7 @@ impl Screen {
         self.scrolled = 0;
     }
 
-    /// Draws everything.
+    /// Draws the screen.
     pub fn draw(&mut self, frame: &mut Frame<'_>, zone: &TimeZone) {
         let trouble = self.trouble_line();
         let (columns, rows) = (frame.area().width, frame.area().height);
@@ -228,7 +228,7 @@ impl Screen {
 }
 
 impl Measured {
-    /// Compares with the look before, unless the counters began anew.
+    /// Computes the rates since the previous poll, unless the counters were reset.
     fn measure(&mut self, before: Option<&Look>, now: &Look) {
         let Some(traffic) = &now.traffic else {
             self.bytes = None;

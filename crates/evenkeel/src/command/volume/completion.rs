@@ -1,17 +1,17 @@
-//! Names of volumes in the completions of shells: the running instance is asked for them when
-//! somebody presses the key.
+//! Names of volumes in shell completions: the running instance is queried when the user presses the
+//! key.
 
 use clap_complete::Shell;
 
-/// Prints the names. The table may be followed by lines that begin with `NAME:`.
+/// Shell command that prints the names. The table may be followed by lines that begin with `NAME:`.
 const NAMES: &str = "evenkeel volume list 2>/dev/null | awk 'NR > 1 && $1 !~ /:$/ {print $1}'";
 
-/// How the script for zsh completes the name of a volume, and how it is to do so.
+/// Original and replaced text in the zsh script, which completes the name of a volume.
 const ZSH: [&str; 2] = [
     "NAME -- The volume:_default",
     "NAME -- The volume:_evenkeel_volumes",
 ];
-/// Where the script for zsh begins to run.
+/// Text at which the zsh script starts to run.
 const ZSH_END: &str = "if [ \"$funcstack[1]\"";
 
 /// Adds the names to the script of a shell.

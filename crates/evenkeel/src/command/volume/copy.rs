@@ -1,6 +1,6 @@
-//! `evenkeel copy`: a volume, a snapshot or a raw disk to a volume of another node. The volume
-//! role of this node connects to that of the other one; what is sent over that connection is
-//! decided here (`volume::copy`).
+//! `evenkeel copy`: copies a volume, a snapshot or a raw disk to a volume of another node. The
+//! volume role of this node connects to that of the other one; the command decides what is sent
+//! over that connection (`volume::copy`).
 
 use super::progress::{Shown, amount, per_second};
 use super::transfer::{Stopped, is_disk, of_volume, signals, watched};
@@ -21,16 +21,16 @@ use volume::message::Message;
 use volume::report::{COPIES, VOLUME};
 use volume::transfer::Source;
 
-/// How long the other node may be away in the middle.
+/// Time for which the other node may be unreachable during a copy.
 const AWAY_MAX: Duration = Duration::from_secs(60);
-/// How long it may refuse a copy that has not begun: a client that has ended may not be
-/// noticed yet.
+/// Time for which the other node may refuse a new copy: it may not have noticed the end of the
+/// previous client yet.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
-/// How long the role of this node may take to connect to the command.
+/// Timeout for this node's role to connect to the command.
 const MEET_MAX: Duration = Duration::from_secs(5);
 
-/// `evenkeel copy`.
+/// Defines `evenkeel copy`.
 pub fn definition(command: Command) -> Command {
     command
         .about("Copy a volume or a raw disk to a volume of another node")
@@ -78,7 +78,7 @@ struct Copy {
     sending: Sending,
 }
 
-/// Copies.
+/// Executes the copy.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     let (from, to) = (word(matches, "SOURCE"), word(matches, "TARGET"));
     let prepared = prepare(matches, &from, &to);
@@ -120,7 +120,7 @@ fn words(error: &CopyError) -> String {
     }
 }
 
-/// What was done: all, sent, compressed, there already, zeroes, time and rate.
+/// Returns the summary: total, sent, compressed, already present, zeroes, time and rate.
 fn summary(sending: &Sending, shown: &Shown) -> String {
     let total = sending.progress.total.load(Ordering::Relaxed);
     let sent = sending.progress.data.load(Ordering::Relaxed);
@@ -190,7 +190,6 @@ fn is_another(
     }
 }
 
-/// Opens a source.
 fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped> {
     let (instance, report) = asked(matches)?;
     let (name, stamp) = match from.split_once('@') {
@@ -233,7 +232,7 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped>
 }
 
 impl Copy {
-    /// Copies; a connection that breaks is tried again.
+    /// Executes the copy; a broken connection is retried.
     fn run(mut self) -> (Copy, Result<(), CopyError>) {
         let mut since = Instant::now();
         let mut furthest = 0;
@@ -264,7 +263,7 @@ impl Copy {
             run: self.run,
             socket: meeting.number(),
         };
-        // The role may be another one in a moment.
+        // The role may be restarted in a moment.
         let again = self.sending.has_begun;
         let told = order::tell(&self.instance, &message);
         told.map_err(|words| CopyError::Refused { words, again })?;

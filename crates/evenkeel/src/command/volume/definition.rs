@@ -22,7 +22,7 @@ fn from() -> Arg {
         .help("Read the section from this file, instead of asking the running instance")
 }
 
-/// `evenkeel volume`.
+/// Defines `evenkeel volume`.
 pub fn volume(command: Command) -> Command {
     command
         .about("Show, create, copy and remove volumes")
@@ -56,7 +56,7 @@ pub fn volume(command: Command) -> Command {
         .subcommand(super::resync::command())
 }
 
-/// What is there, what comes and what goes.
+/// Returns the commands that list, create and remove.
 fn lives() -> [Command; 7] {
     [
         Command::new("list")
@@ -96,7 +96,7 @@ fn lives() -> [Command; 7] {
     ]
 }
 
-/// Whole volumes.
+/// Returns the commands for whole volumes.
 fn copies() -> [Command; 2] {
     [
         Command::new("export")

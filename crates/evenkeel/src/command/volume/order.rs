@@ -1,5 +1,5 @@
-//! Orders to the role about a volume with two copies: hand it over, begin with this copy,
-//! serve without the other one.
+//! Orders about a volume with two copies: hand it over, start with this copy, serve without the
+//! other one.
 
 use super::super::definition::flag;
 use super::super::status::{ANSWER_LIMIT, ask, not_known};
@@ -21,16 +21,16 @@ use volume::report::{
 };
 use volume::status::State;
 
-/// How often the end of a hand-over is looked for.
+/// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How long a hand-over may take: the other node may have to wait for its lease.
+/// Timeout of a hand-over: the other node may have to wait for its lease.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
-/// How long a change of the clients that may write may take: the cluster records it.
+/// Timeout for changing the clients that may write: the cluster records the change.
 const ADMIT_LIMIT: Duration = Duration::from_secs(10);
-/// How long opening a volume again may take: requests under way end first.
+/// Timeout for reopening a volume: pending requests complete first.
 const REOPEN_LIMIT: Duration = Duration::from_secs(15);
 
-/// The commands.
+/// Defines the commands.
 pub fn commands() -> [Command; 5] {
     let name = || Arg::new("NAME").required(true).help("The volume");
     [
@@ -106,7 +106,7 @@ pub(super) fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String
     }
 }
 
-/// Hands a volume over, and waits until the other node has it.
+/// Hands a volume over, and waits until the other node owns it.
 pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let not_asked = |words| {
@@ -147,7 +147,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     }
     let handed_over = move_owner(matches, &instance, &name);
     if with_clients && handed_over.is_err() {
-        // It stays here, and so do its clients.
+        // The volume stays here, and so do its clients.
         return handed_over.map_err(|words| match admit_clients(matches, &name, &before) {
             Ok(_) => words,
             Err(error) => format!(
@@ -158,14 +158,14 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
     handed_over
 }
 
-/// The names of this node and of the other one.
+/// Returns the names of this node and of the other one.
 fn nodes(subject: &Subject) -> (String, String) {
     let copies = subject.words(COPIES).unwrap_or_default();
     let (me, other) = copies.split_once(' ').unwrap_or_default();
     (me.to_owned(), other.to_owned())
 }
 
-/// The node whose clients alone may write; empty: those of both.
+/// Returns the node whose clients alone may write; empty if those of both may.
 fn only_of(subject: &Subject) -> String {
     subject
         .words(ONLY_CLIENTS_OF)
@@ -173,7 +173,7 @@ fn only_of(subject: &Subject) -> String {
         .to_string()
 }
 
-/// A node as the file writes it, whatever the case of the word for it.
+/// Returns a node's name as in the file, for a word in any case.
 pub(super) fn node_named(subject: &Subject, word: &str) -> String {
     let copies = subject.words(COPIES).unwrap_or_default();
     let mut nodes = copies.split(' ');
@@ -182,7 +182,7 @@ pub(super) fn node_named(subject: &Subject, word: &str) -> String {
 }
 
 /// Lets only clients of a node write, and waits until the cluster has recorded it. Returns the
-/// node as the file writes it.
+/// node's name as in the file.
 fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String, String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
@@ -234,7 +234,7 @@ pub fn admit(matches: &ArgMatches) -> Result<String, String> {
     })
 }
 
-/// Moves the ownership to the other node, and waits until that has it.
+/// Moves the ownership to the other node, and waits for it.
 fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<String, String> {
     let name_of_volume = name.to_owned();
     let name = name_of_volume.clone();
@@ -256,7 +256,8 @@ fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<S
     }
 }
 
-/// Says that another node has to be asked, for a volume that this one does not serve.
+/// Returns the message that another node has to be queried for a volume that this one does not
+/// serve.
 pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
     match &*subject.words(OWNER).unwrap_or_default() {
         "" | NO_OWNER => {
@@ -271,7 +272,8 @@ pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
     }
 }
 
-/// How a hand-over has ended, if it has: the other node serves when this copy follows it.
+/// Returns the result of a hand-over if it has ended: the other node serves when this copy follows
+/// it.
 fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, String> {
     let subject = find(report, name)?;
     let owner = subject.words(OWNER).unwrap_or_default();
@@ -286,7 +288,7 @@ fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, 
     Ok(refused.then(|| Err(format!("volume '{name}' was {last}"))))
 }
 
-/// Begins a volume with this node's copy.
+/// Starts a volume with this node's copy.
 pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (_, report) = asked(matches)?;
@@ -302,8 +304,8 @@ pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     )
 }
 
-/// Gives a volume with one copy what is another volume's by its metadata. The role is not asked: it
-/// does not have it, because it refuses it.
+/// Renames a volume with one copy whose metadata contain another name. The role is not involved: it
+/// refuses to open such a volume.
 fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String, String> {
     let opened = command::open(name, backing).map_err(|error| error.to_string())?;
     let found = opened.name().filter(|found| *found != name);
@@ -326,7 +328,7 @@ fn rename(matches: &ArgMatches, name: &str, backing: &Backing) -> Result<String,
     ))
 }
 
-/// Serves a volume with this node's copy.
+/// Serves a volume with only this node's copy.
 pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
     confirmed(
         matches,
@@ -335,7 +337,7 @@ pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
     )
 }
 
-/// Opens a volume with one copy again, and waits until it is served.
+/// Reopens a volume with one copy, and waits until it is served.
 pub fn reopen(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = asked(matches)?;
@@ -360,7 +362,7 @@ pub fn reopen(matches: &ArgMatches) -> Result<String, String> {
     }
 }
 
-/// Gives an order that needs `--yes`; without it, says what would happen.
+/// Executes an order that needs `--yes`; without it, describes the consequences.
 fn confirmed(
     matches: &ArgMatches,
     order: fn(String) -> OfVolume,

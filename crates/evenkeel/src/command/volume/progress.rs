@@ -1,5 +1,5 @@
-//! How far a copy has got: a bar on a terminal, a line now and then elsewhere. Always on
-//! standard error, because the data may be on standard output.
+//! Progress of a copy: a bar on a terminal, otherwise a line now and then. The output goes to
+//! standard error, because standard output may carry the data.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
@@ -7,25 +7,25 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use volume::transfer::Progress;
 
-/// How often a bar is drawn.
+/// Refresh interval of the bar.
 pub(super) const DRAW_EVERY: Duration = Duration::from_millis(200);
-/// How often a line is printed where there is no terminal.
+/// Interval of lines without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
-/// What the rate is measured over.
+/// Time window of the rate.
 const WINDOW: Duration = Duration::from_secs(8);
-/// Signs of the bar.
+/// Width of the bar, in characters.
 const BAR: usize = 24;
-/// More time than this is not worth a guess, seconds.
+/// Limit of an estimated time, seconds; a longer estimate is not shown.
 const LEFT_MAX: f64 = 99.0 * 3600.0;
 
-/// A copy that is shown.
+/// Display of a copy's progress.
 pub(super) struct Shown {
     what: String,
     begun: Instant,
     terminal: bool,
     printed: Instant,
     drawn: bool,
-    /// When, bytes done, bytes of data.
+    /// Samples: time, bytes processed, bytes of data.
     samples: VecDeque<(Instant, u64, u64)>,
 }
 
@@ -42,7 +42,7 @@ impl Shown {
         }
     }
 
-    /// Shows it, if it is time.
+    /// Shows the progress, if an update is due.
     pub(super) fn show(&mut self, progress: &Progress) {
         let now = Instant::now();
         let done = progress.done.load(Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Shown {
             data_since: data.saturating_sub(data_before),
         };
         let mut error = std::io::stderr();
-        // Nobody is there to read it: the copy goes on.
+        // A failed output does not stop the copy.
         if self.terminal {
             let _ = write!(error, "\r\x1b[K{}  {}", self.what, line.bar());
             self.drawn = true;
@@ -80,13 +80,13 @@ impl Shown {
         }
     }
 
-    /// How long it took, in words, and seconds.
+    /// Returns the duration as text, and in seconds.
     pub(super) fn time(&self) -> (String, f64) {
         let seconds = self.begun.elapsed().as_secs_f64();
         (duration(seconds), seconds)
     }
 
-    /// What was done in the end: amounts, time and rate.
+    /// Returns the final summary: amounts, time and rate.
     pub(super) fn summary(&self, progress: &Progress) -> String {
         let data = progress.data.load(Ordering::Relaxed);
         let seconds = self.begun.elapsed().as_secs_f64();
@@ -100,11 +100,11 @@ impl Shown {
     }
 }
 
-/// The present state of a copy.
+/// Current state of a copy.
 struct Line {
     done: u64,
     total: u64,
-    /// How long the window is.
+    /// Length of the window, seconds.
     seconds: f64,
     done_since: u64,
     data_since: u64,
@@ -146,7 +146,7 @@ pub(super) fn per_second(bytes: u64, seconds: f64) -> u64 {
     (bytes as f64 / seconds.max(0.001)) as u64
 }
 
-/// An amount for people: `1.5 GiB`.
+/// Formats an amount: `1.5 GiB`.
 pub(in crate::command) fn amount(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let fits = units.into_iter().find(|(shift, _)| bytes >> shift > 0);
@@ -156,7 +156,7 @@ pub(in crate::command) fn amount(bytes: u64) -> String {
     }
 }
 
-/// A time for people: `3 min 20 s`.
+/// Formats a time: `3 min 20 s`.
 fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {

@@ -1,5 +1,6 @@
-//! `evenkeel volume resync`: compares the other copy as a whole and sends it what differs; or
-//! gives up the copy of this node, which is refused, for that of the other one.
+//! `evenkeel volume resync`: compares the other copy as a whole and sends it the differences. It
+//! can also discard the copy of this node, which the other node refuses, in favour of the other
+//! one.
 
 use super::super::definition::flag;
 use super::super::word;
@@ -20,16 +21,16 @@ use volume::report::{
 };
 use volume::transfer::Progress;
 
-/// How often the progress is looked at.
+/// Poll interval of the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// After this the report shows the effect of the order.
+/// Time after which the report shows the effect of the order.
 const EFFECT: Duration = Duration::from_secs(5);
-/// How long the other node may be away before the command ends.
+/// Time for which the other node may be unreachable before the command ends.
 const AWAY_MAX: Duration = Duration::from_secs(30);
-/// How long a discarded copy may take to start again as an empty one.
+/// Timeout until a discarded copy has restarted as an empty one.
 const DISCARD_MAX: Duration = Duration::from_secs(10);
 
-/// The command.
+/// Defines the command.
 pub fn command() -> Command {
     Command::new("resync")
         .about("Compare the other copy as a whole, or give up a copy that has diverged")
@@ -63,7 +64,7 @@ pub fn command() -> Command {
         .arg(flag("yes", "Discard it").requires("discard-mine"))
 }
 
-/// Does it.
+/// Executes the command.
 pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (instance, report) = asked(matches)?;
@@ -168,7 +169,7 @@ fn follow(
     }
 }
 
-/// Gives up the copy of this node.
+/// Discards the copy of this node.
 fn discard(
     matches: &ArgMatches,
     instance: &Instance,
@@ -217,7 +218,7 @@ fn discard(
     Ok(summary(snapshot.as_ref(), (name, me, other)))
 }
 
-/// Waits until a copy that was given up has started as an empty one.
+/// Waits until a discarded copy has restarted as an empty one.
 fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let until = Instant::now() + DISCARD_MAX;
     loop {
@@ -246,7 +247,7 @@ fn summary(snapshot: Option<&Snapshot>, (name, me, other): (&str, &str, &str)) -
     )
 }
 
-/// What would be lost.
+/// Describes the data that would be lost.
 fn lost(subject: &Subject, spec: &Spec, (name, me, other): (&str, &str, &str)) -> String {
     let written = subject.words(WRITTEN_HERE).unwrap_or_default();
     let changed = match changed(&spec.backing, name) {
@@ -266,7 +267,7 @@ fn lost(subject: &Subject, spec: &Spec, (name, me, other): (&str, &str, &str)) -
     )
 }
 
-/// When the data of a copy changed last, as far as the file system knows.
+/// Returns the time of a copy's last change, as far as the file system knows.
 fn changed(backing: &Backing, name: &str) -> Option<Stamp> {
     let Backing::File(directory) = backing else {
         return None;

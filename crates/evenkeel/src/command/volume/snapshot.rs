@@ -1,6 +1,6 @@
-//! `evenkeel volume snapshot`, `restore` and `clone`. A snapshot is taken here, with the rights
-//! of the caller: the file system makes it at one instant. A restore writes through the
-//! volume's socket, so that every copy of the volume gets it.
+//! `evenkeel volume snapshot`, `restore` and `clone`. The command takes a snapshot with the
+//! privileges of the caller: the file system makes it atomic. A restore writes through the volume's
+//! socket, so that every copy of the volume receives it.
 
 use super::transfer::{self, Ends, Stopped};
 use super::{asked, connects, find, section};
@@ -15,8 +15,8 @@ use volume::config::{Spec, size_words};
 use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
 use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY};
 
-/// How often a second that has a snapshot is waited for, and how long each time: together
-/// more than a second.
+/// Number of waits for the next second, if the current one has a snapshot already, and the duration
+/// of each: together more than a second.
 const TRIES_MAX: u32 = 15;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,7 +30,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
         return Ok(format!("removed snapshot {stamp} of volume {name}\n"));
     }
     let taken = manual(matches, &spec, &name)?;
-    // Scripts take the name from standard output.
+    // Scripts read the name from standard output, so the rest goes to standard error.
     let _ = writeln!(
         stderr(),
         "snapshot {} of volume {name}: {}",
@@ -40,13 +40,13 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     Ok(format!("{}\n", taken.stamp))
 }
 
-/// Takes one for an operator: of a copy that lacks nothing, as far as a running instance can say.
+/// Takes a manual snapshot, of a complete copy as far as a running instance knows.
 fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, String> {
     is_complete(matches, spec, name)?;
     now(spec, name, Kind::Manual).map_err(|error| error.to_string())
 }
 
-/// Refuses a copy that lacks something, as far as a running instance can say.
+/// Refuses an incomplete copy, as far as a running instance knows.
 pub(in crate::command) fn is_complete(
     matches: &ArgMatches,
     spec: &Spec,
@@ -86,7 +86,7 @@ fn words_after_colon(why: &str) -> String {
     }
 }
 
-/// Takes a snapshot. If there is one of this second, it is one of the next second.
+/// Takes a snapshot. If this second has one already, it is taken in the next second.
 pub(super) fn now(spec: &Spec, name: &str, kind: Kind) -> Result<Snapshot, SnapshotError> {
     let mut tries = 0;
     loop {
@@ -106,9 +106,9 @@ fn one(spec: &Spec, name: &str, stamp: &str) -> Result<Snapshot, String> {
     snapshot::find(&spec.backing, name, stamp).map_err(|error| error.to_string())
 }
 
-/// The lines of `evenkeel volume show` about snapshots.
+/// Returns the lines of `evenkeel volume show` about snapshots.
 pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
-    // A user without the right to look there sees the rest.
+    // A user without access to the snapshots sees the rest.
     let all = section(matches, name).and_then(|(spec, _)| {
         snapshot::list(&spec.backing, name).map_err(|error| error.to_string())
     });
@@ -124,7 +124,7 @@ pub(super) fn lines(matches: &ArgMatches, name: &str) -> String {
     all.unwrap_or_default().iter().map(line).collect()
 }
 
-/// Makes a volume what it was, after a snapshot of what it is.
+/// Restores a volume from a snapshot, after taking a snapshot of its current state.
 pub(super) fn restore(matches: &ArgMatches) -> ExitCode {
     let (name, stamp) = (word(matches, "NAME"), word(matches, "SNAPSHOT"));
     match prepare(matches, &name, &stamp) {
@@ -165,7 +165,7 @@ fn prepare(
     Ok((ends, signals, before.stamp))
 }
 
-/// Makes a volume of a snapshot.
+/// Creates a volume from a snapshot.
 pub(super) fn clone(matches: &ArgMatches) -> ExitCode {
     match cloned(matches) {
         Ok(text) => print(&text),

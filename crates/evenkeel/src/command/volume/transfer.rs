@@ -1,5 +1,5 @@
-//! `evenkeel volume export` and `import`: a whole volume to a file or a stream, and a raw disk
-//! into a volume. Both are clients of the volume's socket, as QEMU is.
+//! `evenkeel volume export` and `import`: copies a whole volume to a file or a stream, and a raw
+//! disk into a volume. Both are clients of the volume's socket, as QEMU is.
 
 use super::progress::{DRAW_EVERY, Shown, amount};
 use super::{asked, find, section};
@@ -31,14 +31,14 @@ use volume::report::{
 };
 use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
 
-/// Signals that end a copy. The last one comes when the terminal is closed.
+/// Signals that end a copy. The last one is sent when the terminal is closed.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// How long a client of a volume may take to be noticed as gone.
+/// Time until the end of a volume's client is noticed.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 const LEAVE_LOOK: Duration = Duration::from_millis(50);
 
-/// Why a copy is not complete.
+/// Reason why a copy is incomplete.
 pub(in crate::command) enum Stopped {
     Failed(String),
     By(Signal),
@@ -66,7 +66,8 @@ impl fmt::Display for Stopped {
 }
 
 impl Stopped {
-    /// Prints why, and what becomes of the target. A signal ends it as shells expect.
+    /// Prints the reason, and the consequence for the target. After a signal, the process ends as
+    /// shells expect.
     pub(in crate::command) fn exit(&self, after: &str) -> ExitCode {
         let code = refuse(format_args!("{self}{after}"));
         match self {
@@ -81,20 +82,20 @@ struct Volume {
     address: Address,
     users: Users,
     size_bytes: u64,
-    /// Why clients of this node may not write it.
+    /// Reason why clients of this node may not write to it.
     excluded: Option<String>,
 }
 
-/// The clients of a volume, at both nodes of one with two copies.
+/// Clients of a volume; with two copies, at both nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::command) struct Users {
-    /// By node: the clients, and how many there have been. Of the other node, these are not
-    /// known while it is not connected.
+    /// By node: current clients, and total clients so far. Those of the other node are not known
+    /// while it is not connected.
     here: (String, u64, u64),
     there: Option<(String, Option<(u64, u64)>)>,
 }
 
-/// Both ends of a copy into a volume, and the clients of the volume before.
+/// Both ends of a copy into a volume, and the previous clients of the volume.
 pub(in crate::command) type Ends = ((Source, Target), Users);
 
 impl Users {
@@ -111,7 +112,7 @@ impl Users {
         }
     }
 
-    /// The clients that there are, in words.
+    /// Describes the current clients.
     fn words(&self) -> Option<String> {
         let (me, here, _) = &self.here;
         let mut counts = vec![(me.as_str(), *here)];
@@ -121,8 +122,8 @@ impl Users {
         clients_words(&counts)
     }
 
-    /// What an operator is to know at the end of a command that wrote the volume as its only
-    /// client here: these were its clients before.
+    /// Returns a note for the operator at the end of a command that wrote the volume as its only
+    /// local client: the clients that it had before.
     fn changed(&self, before: &Users, name: &str) -> Option<String> {
         let is_used = self.here.2 != before.here.2 + 1;
         let mut nodes: Vec<&str> = is_used.then_some(&*self.here.0).into_iter().collect();
@@ -151,7 +152,7 @@ impl Users {
     }
 }
 
-/// Where the volume can be reached.
+/// Returns the address of the volume.
 fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
     let (_, report) = asked(matches)?;
     let subject = find(&report, name)?;
@@ -168,7 +169,7 @@ fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
     })
 }
 
-/// Why clients of this node may not write a volume, if they may not.
+/// Returns why clients of this node may not write to a volume; None if they may.
 fn excluded(subject: &Subject) -> Option<String> {
     if subject.words(READ_ONLY).is_some() {
         return Some(format!(
@@ -187,7 +188,7 @@ fn excluded(subject: &Subject) -> Option<String> {
     })
 }
 
-/// The socket of a volume.
+/// Returns the socket of a volume.
 pub(in crate::command) fn address(matches: &ArgMatches, name: &str) -> Result<Address, String> {
     Ok(served(matches, name)?.address)
 }
@@ -200,7 +201,7 @@ fn not_served(subject: &Subject) -> String {
     )
 }
 
-/// Signals from now on, which [`copy`] takes.
+/// Blocks the signals, and returns the descriptor for [`copy`].
 pub(in crate::command) fn signals() -> Result<SignalFd, Stopped> {
     let failed = |error: nix::errno::Errno| format!("cannot wait for signals: {error}");
     let set: SigSet = ENDING.into_iter().collect();
@@ -209,7 +210,7 @@ pub(in crate::command) fn signals() -> Result<SignalFd, Stopped> {
     Ok(signals.map_err(failed)?)
 }
 
-/// Copies, shows how far it is, and listens to signals meanwhile.
+/// Copies, shows the progress, and handles signals meanwhile.
 pub(in crate::command) fn copy(
     what: &str,
     (source, target): (Source, Target),
@@ -223,7 +224,7 @@ pub(in crate::command) fn copy(
     Ok(shown.summary(&progress))
 }
 
-/// Does something on a thread, shows how far it is, and listens to signals meanwhile.
+/// Runs a function on a thread, shows the progress, and handles signals meanwhile.
 pub(super) fn watched<T: Send + 'static>(
     what: &str,
     progress: &Progress,
@@ -245,7 +246,7 @@ pub(super) fn watched<T: Send + 'static>(
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
         ];
-        // Interrupted or not: everything is looked at again.
+        // All conditions are checked again, whatever ended the wait.
         let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
         let has_ended = !watched[1].revents().is_empty();
         let signal = signals.read_signal().ok().flatten();
@@ -271,7 +272,7 @@ pub(in crate::command) fn export(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let file = word(matches, "FILE");
     let to_output = file.is_empty() || file == "-";
-    // Before the file is made, which is not to stay behind.
+    // Blocked before the file is created, so that a signal leaves no file behind.
     let signals = match signals() {
         Ok(signals) => signals,
         Err(error) => return error.exit(""),
@@ -332,7 +333,7 @@ fn export_to(
     copy(&format!("exporting {name}"), (source, target), signals)
 }
 
-/// Opens a volume as a source, and warns if somebody may change it meanwhile.
+/// Opens a volume as a source, and warns if clients may change it meanwhile.
 pub(in crate::command) fn of_volume(
     matches: &ArgMatches,
     name: &str,
@@ -349,7 +350,7 @@ pub(in crate::command) fn of_volume(
     Ok(Source::connect(volume.address)?)
 }
 
-/// Refuses a source that is empty, or without `--raw` an image of another program.
+/// Refuses an empty source, and without `--raw` an image in another format.
 pub(in crate::command) fn is_disk(
     matches: &ArgMatches,
     source: &mut Source,
@@ -371,7 +372,8 @@ pub(in crate::command) fn is_disk(
     }
 }
 
-/// Refuses a file that is cut, as far as its contents say so, and one whose end says that it is no raw disk.
+/// Refuses a truncated file, as far as its contents show it, and one whose end shows that it is no
+/// raw disk.
 fn is_whole(from: &str) -> Result<(), String> {
     let at = |error: std::io::Error| format!("{from}: {error}");
     let mut file = File::open(from).map_err(at)?;
@@ -394,9 +396,9 @@ fn is_whole(from: &str) -> Result<(), String> {
         .map_err(|error| format!("{from}: {error}; `--raw` imports it as it is"))
 }
 
-/// Warns at the end of a command that wrote a volume if others may have used it meanwhile.
+/// Warns at the end of a command that wrote to a volume if others may have used it meanwhile.
 pub(in crate::command) fn warn_of_others(matches: &ArgMatches, name: &str, before: &Users) {
-    // A volume that is not served now has no clients to report.
+    // A volume that is not served now reports no clients.
     let now = served(matches, name).map(|volume| volume.users);
     if let Some(words) = now.ok().and_then(|now| now.changed(before, name)) {
         let _ = writeln!(stderr(), "warning: {words}");
@@ -425,11 +427,11 @@ pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Why a volume does not hold a source.
+/// Reason why a volume does not contain the source.
 pub(in crate::command) enum Unfilled {
-    /// Nothing was written.
+    /// The error came before anything was written.
     Before(Stopped),
-    /// It holds a part.
+    /// The error came later, so the volume contains a part of the data.
     During(Stopped),
 }
 
@@ -449,7 +451,7 @@ pub(in crate::command) fn fill(
     Ok(summary)
 }
 
-/// Opens both ends of an import, and refuses what would destroy something.
+/// Opens both ends of an import, and refuses to destroy data.
 fn prepare(
     matches: &ArgMatches,
     name: &str,
@@ -460,7 +462,7 @@ fn prepare(
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !overwrites {
         let whole = client.offer().size;
-        // Only the owner of two copies in sync knows which blocks are empty.
+        // Only the owner of two synchronised copies knows which blocks are empty.
         let perhaps = match before.there.is_some() && held >= whole {
             true => {
                 ", as far as it is known here: if it is new, wait until `evenkeel volume list` shows both copies in sync, and run \
@@ -478,7 +480,8 @@ fn prepare(
     Ok(((source, Target::server(client)), before))
 }
 
-/// Opens a source and a volume without data that is to get it. `is_empty`: that it has none is known.
+/// Opens a source, and a target volume without data. `is_empty` is true if the volume is known to
+/// be empty.
 pub(in crate::command) fn ends_of_new(
     matches: &ArgMatches,
     name: &str,
@@ -500,7 +503,7 @@ pub(in crate::command) fn ends_of_new(
     }
 }
 
-/// Opens a snapshot and the volume that is to become what it was.
+/// Opens a snapshot and the volume that is restored from it.
 pub(in crate::command) fn ends(
     matches: &ArgMatches,
     name: &str,
@@ -512,7 +515,7 @@ pub(in crate::command) fn ends(
     Ok(((source, Target::server(client)), before))
 }
 
-/// Connects to a volume that nobody uses and that is large enough.
+/// Connects to a volume without clients that is large enough.
 fn free(
     matches: &ArgMatches,
     name: &str,
@@ -522,7 +525,7 @@ fn free(
     let mut volume = served(matches, name)?;
     let until = Instant::now() + LEAVE_MAX;
     while volume.users.words().is_some() && Instant::now() < until {
-        // A client that has just ended may not be noticed yet, and nothing tells when it is.
+        // The end of a client may not be noticed yet, and there is no event for it.
         std::thread::sleep(LEAVE_LOOK);
         volume = served(matches, name)?;
     }
@@ -547,7 +550,7 @@ fn free(
         )
         .into());
     }
-    // Nobody else writes the volume until this one has closed it.
+    // The volume is exclusive until this client has closed it.
     let export = format!("{name}/command/{}", std::process::id());
     let address = Address {
         export,
@@ -607,7 +610,7 @@ mod tests {
         assert!(words(users(6, Some(9))).contains("volume mail at alpha meanwhile"));
         assert!(words(users(5, Some(10))).contains("volume mail at beta meanwhile"));
         assert!(words(users(7, Some(10))).contains("at alpha and beta meanwhile"));
-        // It was not connected all the time.
+        // The other node was not connected all the time.
         assert!(words(users(5, None)).contains("at beta meanwhile"));
     }
 

@@ -1,6 +1,6 @@
-//! `evenkeel volume verify`: has the role compare both copies of a volume, shows the progress,
-//! and prints what differs. The role does it: when this command is killed, the comparison goes
-//! on, and `volume show` has its result.
+//! `evenkeel volume verify`: requests the comparison of both copies of a volume, shows the
+//! progress, and prints the differences. The role executes the comparison: if this command is
+//! killed, it continues, and `volume show` has its result.
 
 use super::order::tell;
 use super::progress::{DRAW_EVERY, Shown, amount};
@@ -25,10 +25,9 @@ use volume::report::{CHECKED, COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
 use volume::transfer::Progress;
 use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNNING, VERIFY};
 
-/// How long the role may take to begin, and to report anything while it is restarted.
+/// Timeout for the role to start, and to report anything while it restarts.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// The command.
 pub(super) fn command() -> Command {
     Command::new("verify")
         .about("Compare both copies of a volume while it is used, or check the only one")
@@ -72,11 +71,10 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// How a verify ended that is complete, with what to print.
+/// Result of a complete verify, with the output.
 enum Outcome {
-    /// Nothing differs.
     Equal(String),
-    /// All that differed was repaired: scripts are to see that there was something.
+    /// All differences were repaired; a separate exit code informs scripts that there were some.
     Repaired(String),
 }
 
@@ -89,7 +87,7 @@ fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// Begins it and waits for its end.
+/// Starts a verify and waits for its end.
 fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcome, Stopped> {
     let (instance, before) = begin(matches, name)?;
     let begun = Instant::now();
@@ -102,7 +100,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcom
     loop {
         if let Some(signal) = signalled(signals) {
             shown.clear();
-            // Where it cannot be told, it has ended with its role.
+            // If the order cannot be sent, the verify has ended with its role.
             let name = name.to_owned();
             let _ = tell(&instance, &Message::StopVerify { name });
             return Err(Stopped::By(signal));
@@ -123,7 +121,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcom
     }
 }
 
-/// Tells the role to begin. Returns when the verify before this one began.
+/// Sends the order. Returns when the previous verify started.
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
     let (instance, report) = asked(matches)?;
     let subject = find(&report, name)?;
@@ -156,22 +154,22 @@ fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), St
     Ok((instance, before))
 }
 
-/// Waits until it is time to look again. Returns the signal that came, if one did.
+/// Waits until the next poll is due. Returns a signal that arrived meanwhile.
 fn signalled(signals: &SignalFd) -> Option<Signal> {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
-    // Interrupted or not: everything is looked at again.
+    // All conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Some(&timespec(DRAW_EVERY)));
     let signal = signals.read_signal().ok().flatten()?;
     Signal::try_from(signal.ssi_signo as i32).ok()
 }
 
-/// What is known of the verify that this command waits for.
+/// State of the verify that this command waits for.
 struct Watch {
-    /// When the one before it began.
+    /// Start of the previous verify.
     before: Option<u64>,
-    /// When it began.
+    /// Start of this verify.
     ours: Option<u64>,
-    /// When the role reported something of it.
+    /// Time of the role's last report about it.
     heard: Instant,
 }
 
@@ -181,7 +179,7 @@ enum Seen {
 }
 
 impl Watch {
-    /// Looks at the report of the volume. None: nothing is known at this time.
+    /// Polls the report of the volume. Returns None if nothing is known at the moment.
     fn look(
         &mut self,
         report: Result<Subject, String>,
@@ -228,7 +226,7 @@ impl Watch {
     }
 }
 
-/// How it ended, in words. The ranges that differ are printed before.
+/// Returns the result as text. The differing ranges have been printed before.
 fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, Stopped> {
     let name = &subject.name;
     let number = |name| subject.value(name).unwrap_or_default();
@@ -267,7 +265,7 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, 
     Err(words.into())
 }
 
-/// What to do about ranges that a verify of two copies found.
+/// Returns a hint about ranges that a verify of two copies found.
 fn hint(name: &str, subject: &Subject, verify: &str) -> String {
     let mut words = String::new();
     if verify.contains("do not match their checksums") {

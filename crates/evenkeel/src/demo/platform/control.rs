@@ -1,5 +1,5 @@
-//! The socket for the roles of the part `demonstration`: each of them gets lines with all things, and
-//! sends lines with orders. It never waits for one.
+//! Socket for the roles of the part `demonstration`: each gets lines with all objects, and sends
+//! lines with orders. Writing never blocks.
 
 use super::error::PlatformError;
 use crate::demonstration::{LINE_BYTES_MAX, Order, Thing};
@@ -7,29 +7,29 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// Roles at one time: those of both nodes, with their predecessors.
+/// Limit of connected roles: those of both nodes, with their predecessors.
 const ROLES_MAX: usize = 8;
 
 /// The socket and its connections.
 pub struct Control {
     listener: UnixListener,
     roles: Vec<Connected>,
-    /// The line that roles have, or get.
+    /// Line that roles have received, or will receive.
     shown: Vec<u8>,
 }
 
 struct Connected {
     stream: UnixStream,
     unread: Vec<u8>,
-    /// It has the line.
+    /// The control socket has received the line.
     knows: bool,
 }
 
 impl Control {
-    /// Opens the socket.
+    /// Opens the control socket.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn listen(path: &Path) -> Result<Control, PlatformError> {
         let opened = UnixListener::bind(path).and_then(|listener| {
             listener.set_nonblocking(true)?;
@@ -58,7 +58,7 @@ impl Control {
         orders
     }
 
-    /// Tells every role what there is, if it does not know.
+    /// Sends the current state to every role that lacks it.
     pub fn show(&mut self, things: &[Thing]) {
         let mut line = serde_json::to_vec(things).unwrap_or_default();
         line.push(b'\n');
@@ -67,7 +67,7 @@ impl Control {
             self.shown = line;
         }
         let shown = &self.shown;
-        // One that reads nothing is not alive.
+        // A role that does not read is considered dead.
         self.roles.retain_mut(|role| {
             let knows = role.knows || role.stream.write_all(shown).is_ok();
             role.knows = knows;
@@ -116,7 +116,7 @@ mod tests {
                 ..State::default()
             }),
         );
-        // The second time it knows.
+        // The second time the role has it already.
         for shown in [&healthy, &healthy, &cut] {
             control.show(shown);
         }

@@ -1,5 +1,5 @@
-//! What ends the demo, and what the terminal says: signals and standard input, waited for
-//! together. The signals are blocked and read here, so that an end is always an orderly one.
+//! Input of the demo: signals and standard input, waited for together. The signals are blocked and
+//! read here, so that the demo always ends in an orderly way.
 
 use super::error::PlatformError;
 use nix::sys::signal::{SigSet, Signal};
@@ -11,19 +11,19 @@ use std::io::stdin;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// Longest line of the terminal; of a longer one the rest counts as another line.
+/// Limit of a line from the terminal; the rest counts as another line.
 const LINE_BYTES_MAX: usize = 256;
-/// Pause between two looks at a condition.
+/// Poll interval of a condition.
 const POLL: Duration = Duration::from_millis(100);
 
-/// What was heard.
+/// Received event.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Heard {
     /// A line, without its end.
     Line(String),
     /// A signal, or the end of the terminal or of standard input.
     End,
-    /// Nothing in the given time.
+    /// The timeout has passed.
     Nothing,
 }
 
@@ -38,7 +38,7 @@ impl Ends {
     /// Blocks the signals for this thread and those that it starts from now on.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new() -> Result<Ends, PlatformError> {
         let failed = PlatformError::system("watch signals");
         let set: SigSet = [
@@ -62,7 +62,7 @@ impl Ends {
     /// Waits for a line or an end.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn wait(&mut self, timeout: Duration) -> Result<Heard, PlatformError> {
         let until = Instant::now() + timeout;
         loop {
@@ -86,7 +86,7 @@ impl Ends {
             }
             let mut buffer = [0; LINE_BYTES_MAX];
             match rustix::io::read(input.as_fd(), &mut buffer) {
-                // A terminal that has gone is an error.
+                // A terminal that has gone reads as an error.
                 Ok(0) | Err(_) => return Ok(Heard::End),
                 Ok(count) => self.unread.extend(buffer.iter().take(count)),
             }
@@ -96,7 +96,7 @@ impl Ends {
     /// Waits until a condition holds; a signal ends the wait. Input is left for later.
     ///
     /// # Errors
-    /// The signal; the time is over, which `late` words.
+    /// Returns an error for a signal, and the error `late` after the timeout.
     pub fn until(
         &self,
         timeout: Duration,

@@ -1,53 +1,53 @@
-//! Why the platform demo cannot start or go on.
+//! Errors that prevent the platform demo from starting or continuing.
 
 use lab::LabError;
 use language::reason;
 use std::io;
 use std::time::Duration;
 
-/// Why the demo ends.
+/// Reason why the demo ends.
 #[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
-    /// Without the rights of root.
+    /// The demo needs the privileges of root.
     #[error("network namespaces need root: run `sudo evenkeel demo --platform`")]
     NotRoot,
     /// A program is not installed.
     #[error("the program `{program}` is missing: install the package {package}")]
     Missing {
-        /// The program.
+        /// Name of the program.
         program: &'static str,
-        /// Debian's package of it.
+        /// Debian package that contains it.
         package: &'static str,
     },
     /// The lab failed.
     #[error(transparent)]
     Lab(#[from] LabError),
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {doing}: {}", reason(.source))]
     System {
-        /// What was tried.
+        /// The attempted action.
         doing: &'static str,
-        /// Why not.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Something did not happen in time.
+    /// An event did not happen in time.
     #[error("{what} did not happen within {} s\n{output}", .within.as_secs())]
     Late {
-        /// What was waited for.
+        /// The expected event.
         what: String,
-        /// The timeout.
+        /// Timeout of the wait.
         within: Duration,
-        /// The last output of the members.
+        /// Last output of the members.
         output: String,
     },
-    /// A command printed something else than expected.
+    /// A program printed unexpected output.
     #[error("`{command}` printed no {wanted}: {output}")]
     Output {
-        /// The command.
+        /// Command line of the program.
         command: &'static str,
-        /// What it should print.
+        /// Expected output.
         wanted: &'static str,
-        /// What it printed.
+        /// Actual output.
         output: String,
     },
     /// A signal, or the end of standard output: no error of the demo.

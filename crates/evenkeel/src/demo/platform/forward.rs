@@ -1,6 +1,6 @@
-//! A forwarder: it accepts connections on loopback of this machine and passes their bytes to
-//! an address inside a host of the lab. So a browser reaches what runs in a namespace, and
-//! nothing else of this machine's network changes.
+//! Forwarder: accepts connections on loopback of this machine and relays their bytes to an address
+//! inside a lab host. So a browser reaches services in a namespace, and nothing else of this
+//! machine's network changes.
 
 use crate::demo::server::listen_at;
 use lab::Host;
@@ -13,17 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Connections at one time; a further one is closed at once.
+/// Limit of connections; a further one is closed at once.
 const CONNECTIONS_MAX: usize = 128;
-/// How long connecting inside the host may take.
+/// Timeout for connecting inside the host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause after an `accept` that failed: out of descriptors, say.
+/// Pause after a failed `accept`, as without free descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A listening forwarder. Dropped, it closes everything.
+/// A listening forwarder. Dropping it closes everything.
 #[derive(Debug)]
 pub struct Forwarder {
-    /// Where it listens.
+    /// Listening address.
     pub address: SocketAddr,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -43,7 +43,7 @@ impl Forwarder {
     /// Listens on the first free port of `ports` at `on`, for `to` inside `host`.
     ///
     /// # Errors
-    /// No free port, or no thread.
+    /// Fails without a free port, or if no thread can be started.
     pub fn start(
         on: IpAddr,
         ports: Range<u16>,
@@ -76,7 +76,7 @@ impl Drop for Forwarder {
         // Wakes `accept`, which then ends.
         let _ = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT);
         if let Some(thread) = self.thread.take() {
-            // Its panic was printed by the panic hook already.
+            // The panic hook has printed its panic already.
             let _ = thread.join();
         }
         for stream in self.shared.open().values().flatten() {
@@ -90,14 +90,14 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers a side of a connection for the end.
+    /// Stores one side of a connection, to close it at the end.
     fn keep(&self, number: u64, stream: &TcpStream) -> io::Result<()> {
         let stream = stream.try_clone()?;
         self.open().entry(number).or_default().push(stream);
         Ok(())
     }
 
-    /// Passes bytes in both directions until both have ended.
+    /// Relays bytes in both directions until both have ended.
     fn pass(self: &Arc<Shared>, number: u64, near: &TcpStream) -> io::Result<()> {
         let far = self.host.tcp_connect(self.to, CONNECT_TIMEOUT)?;
         self.keep(number, &far)?;
@@ -110,13 +110,13 @@ impl Shared {
         let up = Builder::new().name("forward up".to_owned());
         let up = up.spawn(move || copy(&from, &into))?;
         copy(&far, near);
-        // Its panic was printed by the panic hook already.
+        // The panic hook has printed its panic already.
         let _ = up.join();
         Ok(())
     }
 }
 
-/// Copies until the end, and passes the end on.
+/// Copies until the end, and then closes the other side for writing.
 fn copy(mut from: &TcpStream, mut into: &TcpStream) {
     let ended = match io::copy(&mut from, &mut into) {
         Ok(_) => Shutdown::Write,
@@ -148,7 +148,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let of_thread = Arc::clone(shared);
         let thread = Builder::new().name("forward".to_owned());
         let started = thread.spawn(move || {
-            // A node that is down refuses: the browser shows a closed connection.
+            // A node that is down refuses connections: the browser shows a closed connection.
             let _ = of_thread.pass(number, &near);
             let _ = near.shutdown(Shutdown::Both);
             of_thread.open().remove(&number);

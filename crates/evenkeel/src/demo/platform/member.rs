@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a step of the start may take.
+/// Timeout of a step of the start.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The port of the cluster.
 const CLUSTER_PORT: u16 = 7443;
@@ -27,7 +27,7 @@ const OUTPUT_LINES: usize = 8;
 #[derive(Debug)]
 pub struct Member {
     process: Option<Process>,
-    /// Its host.
+    /// Network host of the member.
     pub host: Host,
     number: u8,
     directory: PathBuf,
@@ -37,7 +37,7 @@ impl Member {
     /// A host that is no member yet; its addresses end in `number`.
     ///
     /// # Errors
-    /// Its directory cannot be created.
+    /// Fails if its directory cannot be created.
     pub fn new(host: Host, number: u8, below: &Path) -> Result<Member, PlatformError> {
         let directory = below.join(host.name());
         fs::create_dir(&directory).map_err(PlatformError::system("create a directory"))?;
@@ -49,12 +49,12 @@ impl Member {
         })
     }
 
-    /// Its name.
+    /// Name of the member.
     pub fn name(&self) -> &str {
         self.host.name()
     }
 
-    /// Where its console listens, inside its host.
+    /// Returns the console's listening address inside the host.
     pub fn console() -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, CONSOLE_PORT))
     }
@@ -76,7 +76,7 @@ impl Member {
     /// Runs a command of this program to its end.
     ///
     /// # Errors
-    /// It failed.
+    /// Fails if the command fails.
     pub fn run(&self, words: &[&str]) -> Result<String, LabError> {
         self.host.run(self.command(words))
     }
@@ -84,7 +84,7 @@ impl Member {
     /// Creates a cluster or joins one: `words` as in `cluster init shop`.
     ///
     /// # Errors
-    /// It failed.
+    /// Fails if the command fails.
     pub fn become_member(&self, words: &[&str]) -> Result<(), LabError> {
         let listen = SocketAddr::from(([10, 61, 0, self.number], CLUSTER_PORT)).to_string();
         let mut command = self.command(words);
@@ -96,7 +96,7 @@ impl Member {
     /// Starts it. It runs until it is killed or dropped.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn start(&mut self) -> Result<(), PlatformError> {
         let failed = || PlatformError::system("write the output of a member");
         let mut options = File::options();
@@ -176,7 +176,7 @@ impl Member {
     /// Applies a configuration without observation.
     ///
     /// # Errors
-    /// It is refused.
+    /// Fails if the order is refused.
     pub fn apply(&self, file: &Path) -> Result<(), LabError> {
         let mut command = self.command(&["config", "apply"]);
         command.arg(file).arg("--state").arg(self.state());
@@ -218,7 +218,7 @@ impl Member {
 /// Writes a file that only its owner can read: it holds the hash of a password.
 ///
 /// # Errors
-/// The system's.
+/// Returns the system's error.
 pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;

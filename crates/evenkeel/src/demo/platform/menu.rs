@@ -1,5 +1,5 @@
-//! The menu of the platform demo: its choices, the state that they change, and what to expect
-//! of each, in the terminal and in the console. Values only; nothing here acts.
+//! Menu of the platform demo: its choices, the state that they change, and the expected
+//! consequences, in the terminal and in the console. The module only computes; it executes nothing.
 
 use crate::demo::stage::{NAMES, SERVERS};
 use crate::demonstration::{Order, Thing};
@@ -8,15 +8,15 @@ use std::fmt::Write;
 /// An entry of the menu.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Choice {
-    /// Cuts the link between alpha and beta, or restores it.
+    /// Cuts or restores the link between alpha and beta.
     Link,
-    /// Pulls all cables of alpha, or plugs them in.
+    /// Unplugs all cables of alpha, or plugs them in.
     Cables,
     /// Kills all processes of alpha, or starts it.
     Alpha,
-    /// Stops a server, or starts it.
+    /// Stops or starts a server.
     Server(usize),
-    /// Ends every fault.
+    /// Removes every fault.
     Heal,
     /// Prints the state of everything.
     Show,
@@ -45,12 +45,12 @@ impl Choice {
     }
 }
 
-/// The faults in force.
+/// Active faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct State {
     /// The link between alpha and beta is cut.
     pub link_cut: bool,
-    /// The cables of alpha are out.
+    /// The cables of alpha are unplugged.
     pub cables_out: bool,
     /// No process of alpha runs.
     pub alpha_dead: bool,
@@ -83,8 +83,8 @@ impl State {
     }
 }
 
-/// What the console shows of a fault: its key, the kind and the name of the thing, its states without
-/// and with it, and word and button of what makes and ends it.
+/// Console row of a fault: its key, the type and name of the object, its states without and with
+/// the fault, and keyword and button of the actions that inject and remove it.
 type Row = (
     char,
     [&'static str; 2],
@@ -114,7 +114,7 @@ const ROWS: [Row; 3] = [
 ];
 
 impl State {
-    /// Returns whether the fault of a key of the menu is in force. None: the key is of no fault.
+    /// Returns whether the fault of a menu key is active, or None if the key is of no fault.
     fn of(&self, key: char) -> Option<bool> {
         Some(match Choice::parse(key.encode_utf8(&mut [0; 4]))? {
             Choice::Link => self.link_cut,
@@ -126,7 +126,8 @@ impl State {
     }
 }
 
-/// Returns what an order of the console means in a state. None: it is so already, or no fault.
+/// Translates an order of the console into a choice. Returns None if the state is as ordered
+/// already, or if there is no such fault.
 pub fn ordered(order: Order, state: &State) -> Option<Choice> {
     let is_faulty = state.of(order.key)?;
     let choice = Choice::parse(order.key.encode_utf8(&mut [0; 4]));
@@ -189,7 +190,8 @@ pub fn menu(state: &State) -> String {
     text
 }
 
-/// Returns what a choice did and what is to be expected. None: the choice is no fault.
+/// Describes the effect of a choice and the expected consequence. Returns None if the choice is no
+/// fault.
 pub fn expectation(choice: Choice, before: &State) -> Option<String> {
     let after = before.after(choice);
     Some(match choice {
@@ -236,7 +238,7 @@ fn server(index: usize, after: &State) -> String {
     }
 }
 
-/// Who keeps the address.
+/// Describes which node keeps the address.
 fn stays(state: &State) -> &'static str {
     match state.alpha_serves() {
         true => "alpha to keep the address",
@@ -244,7 +246,7 @@ fn stays(state: &State) -> &'static str {
     }
 }
 
-/// What a failure of alpha means.
+/// Describes the consequence of a failure of alpha.
 fn moves(before: &State, within: &str) -> String {
     match before.alpha_serves() {
         true => format!("beta to take the address over {within}"),
@@ -252,7 +254,7 @@ fn moves(before: &State, within: &str) -> String {
     }
 }
 
-/// What the return of alpha means.
+/// Describes the consequence of alpha's return.
 fn returns(after: &State) -> &'static str {
     match (after.alpha_serves(), after.alpha_dead) {
         (true, _) => {
@@ -301,7 +303,7 @@ mod tests {
                 let choice = ordered(thing.order, &state).expect("a change");
                 let after = state.after(choice);
                 assert_ne!(after, state);
-                // A second browser orders the same.
+                // A second browser sends the same order.
                 assert_eq!(ordered(thing.order, &after), None);
                 assert!(thing.offer[2].contains("expect"), "{thing:?}");
             }

@@ -2,9 +2,9 @@
 //! in network namespaces, a virtual address, three servers, a client and the web console, and a
 //! menu of faults in the terminal.
 //!
-//! It changes nothing of the machine's own network: a browser reaches the consoles through
-//! forwarders on loopback. At its end, however it comes, everything is removed: by what it
-//! holds, by the guard process of the lab, or at the next start.
+//! The demo does not change the machine's own network: a browser reaches the consoles through
+//! forwarders on loopback. At the end everything is removed: by destructors, by the guard process
+//! of the lab, or at the next start.
 
 mod control;
 mod ends;
@@ -42,15 +42,15 @@ fn run() -> Result<(), PlatformError> {
     for (program, package) in [("ip", "iproute2"), ("nft", "nftables")] {
         lab::installed(program).map_err(|_| PlatformError::Missing { program, package })?;
     }
-    // Before any thread is started: they inherit the blocked signals.
+    // Before any thread is started, so that threads inherit the blocked signals.
     let mut ends = Ends::new()?;
     let ended = show(&mut ends);
-    // It was dropped in there, whatever happened.
+    // The site was dropped within `show`, whatever happened.
     let _ = say("All processes, namespaces and files of the demo are removed.");
     ended
 }
 
-/// Starts everything, and plays until the end.
+/// Starts everything, and runs until the end.
 fn show(ends: &mut Ends) -> Result<(), PlatformError> {
     say("Network: two nodes, an arbiter, a client and servers in namespaces of this machine …")?;
     let mut base = Base::new()?;
@@ -70,7 +70,7 @@ fn show(ends: &mut Ends) -> Result<(), PlatformError> {
     ended
 }
 
-/// Prints what runs, and where to look at it.
+/// Prints what runs, and its addresses.
 fn introduce(site: &Site) -> Result<(), PlatformError> {
     let [alpha, beta, service] = site.addresses();
     say(&format!(
@@ -99,7 +99,7 @@ fn links(site: &Site, ends: &Ends) -> Result<(), PlatformError> {
     Ok(())
 }
 
-/// Prints a line. A reader that has gone ends the demo.
+/// Prints a line. A closed pipe ends the demo.
 fn say(text: &str) -> Result<(), PlatformError> {
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{text}").and_then(|()| out.flush());

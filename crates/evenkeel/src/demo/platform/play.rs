@@ -1,5 +1,5 @@
-//! The loop of the platform demo: it obeys the menu, and prints what changes by itself, which is
-//! the owner of the virtual address and failed requests.
+//! Main loop of the platform demo. It executes menu commands, and prints spontaneous changes: the
+//! owner of the virtual address and failed requests.
 
 use super::control::Control;
 use super::ends::{Ends, Heard};
@@ -10,24 +10,24 @@ use super::{links, say};
 use crate::demo::load::Counted;
 use std::time::{Duration, Instant};
 
-/// How often the loop looks at what has changed.
+/// Poll interval of the loop.
 const TICK: Duration = Duration::from_millis(100);
-/// Least time between two lines about failed requests.
+/// Minimum time between two lines about failed requests.
 const FAILURES_EVERY: Duration = Duration::from_secs(1);
 
-/// The site, and what was printed about it.
+/// The site, and the state that was printed last.
 pub struct Play {
     site: Site,
     control: Control,
     owners: String,
     seen: Counted,
     printed: Instant,
-    /// The last action, from which times are counted.
+    /// Time of the last action, to which printed times are relative.
     acted: Instant,
 }
 
 impl Play {
-    /// Begins with what is there.
+    /// Starts with the current state.
     pub fn new(site: Site, control: Control) -> Play {
         let now = Instant::now();
         Play {
@@ -40,10 +40,10 @@ impl Play {
         }
     }
 
-    /// Obeys the menu until the end.
+    /// Executes the menu until the end.
     ///
     /// # Errors
-    /// A fault could not be made, or standard output is closed.
+    /// Fails if a fault cannot be injected, or standard output is closed.
     pub fn run(&mut self, ends: &mut Ends) -> Result<(), PlatformError> {
         say(&menu(self.site.state()))?;
         loop {
@@ -63,7 +63,7 @@ impl Play {
         }
     }
 
-    /// Obeys what was ordered on pages of the consoles, and tells them what there is.
+    /// Executes orders from the consoles, and sends them the current state.
     fn serve_consoles(&mut self, ends: &Ends) -> Result<(), PlatformError> {
         for order in self.control.orders() {
             if let Some(choice) = ordered(order, self.site.state()) {
@@ -90,7 +90,7 @@ impl Play {
         }
     }
 
-    /// Prints what has changed since it was printed last.
+    /// Prints the changes since the last output.
     fn watch(&mut self) -> Result<(), PlatformError> {
         let after = self.acted.elapsed().as_secs_f64();
         let owners = owners(&self.site.owners());
@@ -137,7 +137,7 @@ impl Play {
     }
 }
 
-/// Who has the address.
+/// Describes which nodes have the address.
 fn owners(names: &[&str]) -> String {
     match names {
         [] => format!("no node has {VIRTUAL}"),

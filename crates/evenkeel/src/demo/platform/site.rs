@@ -1,8 +1,8 @@
-//! Everything that the platform demo runs: the hosts, the cables, the members, the servers, the
-//! client and the forwarders. It prints nothing.
+//! All components of the platform demo: hosts, cables, members, servers, client and forwarders.
+//! This module prints nothing.
 //!
-//! Two switches: over `lan` clients come and the virtual address moves, over `back` the members
-//! talk. The networks exist in the namespaces only.
+//! Two switches: clients and the virtual address use `lan`, the members communicate over `back`.
+//! The networks exist only in the namespaces.
 
 use super::ends::Ends;
 use super::error::PlatformError;
@@ -38,7 +38,7 @@ const FIRST_PORT: u16 = 8600;
 const PORTS_TRIED: u16 = 100;
 /// Bytes of a response that are read at most.
 const RESPONSE_BYTES_MAX: u64 = 64 << 10;
-/// What the client asks.
+/// Load of the client.
 const PACE: Pace = Pace {
     clients: 2,
     per_client: 10,
@@ -56,7 +56,7 @@ pub struct Site {
     base: Base,
 }
 
-/// The faults in force.
+/// Active faults.
 #[derive(Default)]
 struct Faults {
     state: State,
@@ -66,10 +66,10 @@ struct Faults {
 
 /// The hosts and what runs in them.
 pub struct Base {
-    /// alpha, beta and gamma.
+    /// The members alpha, beta and gamma.
     members: [Member; 3],
     servers: [Sample; SERVERS],
-    /// The interfaces of alpha.
+    /// Network interfaces of alpha.
     cables: [Interface; 2],
     farm: Host,
     client: Host,
@@ -143,7 +143,7 @@ impl Base {
         ends.until(STEP_TIMEOUT, agree, late)
     }
 
-    /// Where the roles of the part `demonstration` reach this process.
+    /// Returns the path of the socket for the roles of the part `demonstration`.
     pub fn control(&self) -> PathBuf {
         self.scratch.path().join("control")
     }
@@ -189,7 +189,7 @@ impl Site {
     /// Starts the client and the forwarders.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new(base: Base) -> Result<Site, PlatformError> {
         let failed = || PlatformError::system("forward a port of 127.0.0.1");
         let forward = |first: u16, host: &Host, to: SocketAddr| {
@@ -361,7 +361,7 @@ fn heal(faults: &mut Vec<Fault>) -> Result<(), PlatformError> {
         .map_err(PlatformError::Lab)
 }
 
-/// Where clients connect.
+/// Returns the address to which clients connect.
 fn service() -> SocketAddr {
     SocketAddr::from((VIRTUAL, 80))
 }
@@ -374,7 +374,7 @@ fn sample(farm: &Host, index: u8) -> Result<Sample, PlatformError> {
     started.map_err(PlatformError::system("start a server"))
 }
 
-/// Whether a member knows a leader and three voters.
+/// Returns whether a member knows a leader and three voters.
 fn is_whole(member: &Member) -> bool {
     let Some(status) = member.status() else {
         return false;

@@ -1,10 +1,11 @@
-//! Versions that earlier programs accepted and newer checks refuse: each is served with a warning.
+//! Tests of versions that earlier programs accepted and newer checks refuse: each is served with a
+//! warning.
 
 use super::tests::{Scratch, version};
 use super::*;
 use language::render;
 
-/// The virtual addresses of a version, what was told, and what the machine lacks.
+/// Returns the virtual addresses of a version, the diagnostics, and the missing resources.
 fn addresses_of(
     set: &FileSet,
     fallback: Option<&Arc<Fallback>>,
@@ -121,7 +122,7 @@ fn accepted_version_with_a_token_in_an_address_is_followed_without_showing_it() 
     assert!(!followed.without_credentials(said).contains("S3CRET"));
 }
 
-/// What the role of a part would run of a version, and what was told.
+/// Returns the input of a part's role for a version, and the diagnostics.
 fn given<T: serde::de::DeserializeOwned>(
     part: &str,
     text: &str,

@@ -1,5 +1,5 @@
-//! What reports change, one by one; and histories of two nodes by seed that both ask, with sessions that
-//! begin and end with and without the farm, old reports, and the loss of all that both nodes knew.
+//! Tests of single reports, and simulated histories of two nodes that both poll, by seed. Sessions
+//! begin and end with and without the farm, reports are old, and both nodes lose all they knew.
 
 use super::super::tests::{farm, with_apps};
 use super::super::{Decision, Origin, Why};
@@ -107,7 +107,7 @@ fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() 
 fn a_session_that_an_agent_names_stops_a_logon_to_another_host_of_the_collection() {
     let mut directory = Directory::default();
     directory.configure(&with_apps(with_agents(&[1, 1]), &[&["ts2"]]));
-    // On the way to ts1, by the desktop; her session is at ts2.
+    // Sent to ts1, for the desktop; her session is at ts2.
     assert_eq!(decides(&mut directory, "anna", 0).host, "ts1");
     let news = hears(&mut directory, "ts2", &naming(&["anna"]), 1);
     assert_eq!(news.known, [user("anna").id]);
@@ -121,7 +121,7 @@ fn a_session_that_is_no_longer_reported_is_over_after_two_reports() {
     let none = naming(&[]);
     assert_eq!(hears(&mut directory, "ts2", &none, 5_000).over, []);
     assert_eq!(decides(&mut directory, "anna", 5_001).host, "ts2");
-    // The logon is news: reports count from here.
+    // The new logon restarts the count of reports.
     assert_eq!(hears(&mut directory, "ts2", &none, 10_000).over, []);
     let over = [user("anna").id];
     assert_eq!(hears(&mut directory, "ts2", &none, 15_000).over, over);
@@ -158,7 +158,7 @@ fn a_session_with_a_connection_or_one_that_no_agent_ever_named_is_not_ended() {
         let host = decides(&mut directory, name, 0).host;
         directory.connected(user(name).id, &host, 0);
     }
-    // Anna's name at the host is another one, as with a name of another form.
+    // Anna has another name at the host, as with a principal name.
     directory.ended(user("anna").id, "ts1", 1);
     for round in 1..5 {
         hears(&mut directory, "ts1", &none, round * 5_000);
@@ -183,7 +183,7 @@ fn a_session_that_came_and_went_between_two_reports_is_over() {
     directory.ended(user("anna").id, "ts1", 4_000);
     assert_eq!(hears(&mut directory, "ts1", &none, 5_000).over, []);
     assert_eq!(hears(&mut directory, "ts1", &none, 10_000).over.len(), 1);
-    // Another one is connected, and the agent has another name for this user.
+    // Another user is connected, and the agent has another name for this user.
     assert_eq!(decides(&mut directory, "bert", 11_000).host, "ts1");
     directory.connected(user("bert").id, "ts1", 11_000);
     hears(&mut directory, "ts1", &report(OTHER_NAME), 15_000);
@@ -210,7 +210,7 @@ const OTHER_NAME: &str = "up\nsessions 1\nsession hbert active 3\n";
 fn a_logon_that_never_became_a_session_is_over_after_two_reports_without_a_session() {
     for text in [
         "up\nsessions 0\n",
-        // Others have sessions, one of them past the farm and since long ago.
+        // Other users have sessions, one of them old and not through the farm.
         "up\nsessions 2\nsession anna active 600\nsession emil active 900\n",
     ] {
         let mut directory = directory(&[100, 1]);
@@ -270,12 +270,12 @@ fn a_report_that_was_asked_for_before_a_logon_does_not_move_it() {
     let says = naming(&["anna"]);
     directory.reported("ts2", &says, times(999), |_| false);
     assert_eq!(decides(&mut directory, "anna", 2_001).host, "ts1");
-    // Of whom others are being asked they decide.
+    // A pending claim decides about its user, so the report does not.
     directory.reported("ts2", &says, times(1_500), |id| id == user("anna").id);
     assert_eq!(decides(&mut directory, "anna", 2_001).host, "ts1");
     directory.reported("ts2", &says, times(1_500), |_| false);
     assert_eq!(decides(&mut directory, "anna", 2_002).host, "ts2");
-    // Somebody who has been at a host stays there.
+    // A user who has connected to a host stays there.
     directory.connected(user("anna").id, "ts2", 3_000);
     hears(&mut directory, "ts1", &naming(&["anna"]), 8_000);
     assert_eq!(decides(&mut directory, "anna", 8_001).host, "ts2");
@@ -322,11 +322,11 @@ fn words_of_an_agent_drain_its_host_and_change_its_weight_until_it_says_otherwis
     }
     assert_eq!(ts1(hosts("down", 30)), 0);
     assert_eq!(ts1(hosts("up maxconn:3", 30)), 3);
-    // A host that its agent calls down has its sessions.
+    // A host that its agent reports as down keeps its sessions.
     hears(&mut directory, "ts1", &naming(&["anna"]), 0);
     hears(&mut directory, "ts1", &report("down"), 0);
     assert_eq!(decides(&mut directory, "anna", 100_000).host, "ts1");
-    // Without an agent it is a host as any other.
+    // Without an agent the host accepts users.
     directory.configure(&farm(Balance::Load, &[1, 1]));
     assert!(directory.hosts().all(|(_, state)| state.takes()));
 }
@@ -361,7 +361,7 @@ fn an_agent_that_names_ever_new_users_makes_only_so_many_known() {
         hears(&mut directory, "ts1", &report(&text), round * 5_000);
     }
     assert_eq!(directory.users().count(), SEEN_MAX);
-    // Those of a list that is whole are over in time.
+    // Sessions that are missing in a complete list end in time.
     for round in 6..9 {
         hears(&mut directory, "ts1", &naming(&["anna"]), round * 5_000);
     }
@@ -372,7 +372,7 @@ const HOSTS: [&str; 3] = ["ts1", "ts2", "ts3"];
 const USERS: u64 = 12;
 const ROUND_MS: u64 = 5_000;
 
-/// A report that is under way.
+/// A report that has been requested and has not arrived.
 struct Asked {
     node: usize,
     host: &'static str,
@@ -395,7 +395,7 @@ struct World {
     is_cut: bool,
     sessions: BTreeMap<u64, Session>,
     asked: Vec<Asked>,
-    /// Until when not all reports are of the time since both nodes began, or sessions began.
+    /// Time until which reports may predate the start of the nodes or of sessions.
     settled_ms: u64,
 }
 
@@ -418,7 +418,7 @@ impl World {
         world
     }
 
-    /// Both nodes begin without a memory.
+    /// Starts both nodes without state.
     fn begin(&mut self) {
         for at in 0..2 {
             let mut directory = Directory::of(Origin(self.random.next()), true);
@@ -451,7 +451,7 @@ impl World {
         }
     }
 
-    /// Each node takes the connections of the other one for ended.
+    /// Disconnects the nodes: each assumes that the other one's connections have ended.
     fn cut(&mut self) {
         self.is_cut = true;
         for at in 0..2 {
@@ -460,7 +460,7 @@ impl World {
         }
     }
 
-    /// As after a cut: each node gets all that the other one knows.
+    /// Reconnects the nodes: each receives everything that the other one knows.
     fn heal(&mut self) {
         self.is_cut = false;
         self.share();
@@ -507,7 +507,7 @@ impl World {
         }
     }
 
-    /// Both nodes ask all agents.
+    /// Both nodes poll all agents.
     fn round(&mut self, delay_ms: u64) {
         for node in 0..2 {
             for host in HOSTS {
@@ -571,7 +571,8 @@ impl World {
                 self.disconnects(user);
                 self.sessions.remove(&user);
             }
-            // At the machine itself; the farm may be sending the user elsewhere meanwhile.
+            // A session at the machine itself; the farm may be sending the user to another host
+            // meanwhile.
             70..75 if !self.is_known(user) => {
                 let host = self.random.pick(&HOSTS);
                 self.sessions.insert(user, Session { host, by: None });
@@ -593,11 +594,11 @@ impl World {
         self.sessions.contains_key(&user) || self.nodes.iter().any(knows)
     }
 
-    /// In the end both directories have the sessions that there are.
+    /// Checks that both directories end up with the existing sessions.
     fn compare(&mut self) -> Result<(), String> {
         self.heal();
         self.hear();
-        // Logons that never came are over.
+        // Logons without a connection have expired.
         self.now_ms += 70_000;
         self.hear();
         for _ in 0..4 {

@@ -1,4 +1,5 @@
-//! Displays and terminals of guests: who sees and opens them. The part that has the guests is played by hand.
+//! Tests of displays and terminals of guests: who sees and opens them. The test plays the part that
+//! runs the guests.
 
 use super::*;
 use crate::config::Consoles;
@@ -27,15 +28,15 @@ const SOURCE: Source = Source {
     },
 };
 
-/// The part that has the guests.
+/// The part that runs the guests.
 struct Part {
     asker: RefCell<Asker>,
     report: RefCell<Report>,
-    /// Why it does not respond.
+    /// Reason why the part does not respond.
     silent: Cell<Option<&'static str>>,
-    /// Why it opens nothing.
+    /// Reason why the part opens nothing.
     refuses: Cell<&'static str>,
-    /// What it was asked to speak over, with the message.
+    /// Connections that the part was given to open a screen, with the message.
     opened: RefCell<Vec<(PartMessage, OwnedFd)>>,
 }
 
@@ -50,8 +51,8 @@ fn offer(word: &str, bytes: &[u8], opens: Opens) -> Offer {
     Offer::new(word, word, message).opens(opens)
 }
 
-/// The guests `mail` with a display and a terminal, `desk` with a display by SPICE, `erp` with a terminal, and `old`
-/// that does not run.
+/// The guests `mail` with a display and a terminal, `desk` with a display by SPICE, `erp` with a
+/// terminal, and `old` that does not run.
 fn report() -> Report {
     let guest = |name: &str, word: &str, on: &str, offers: Vec<Offer>| Subject {
         offers,
@@ -138,7 +139,7 @@ impl Part {
         }
     }
 
-    /// Answers until something else has come to its end.
+    /// Answers requests until the future completes.
     async fn answers<T>(&self, what: impl Future<Output = T>) -> T {
         let answers = async {
             loop {
@@ -190,7 +191,7 @@ fn farm_with(lines: Vec<Consoles>) -> Farm {
     farm
 }
 
-/// What comes of a request while the part answers.
+/// Returns the response to a request while the part answers.
 fn get(bed: &Bed, part: &Part, path: &str, headers: &[(&str, &str)]) -> Got {
     let headers = headers.iter();
     let request = Request::get(path).header("host", "desktop.example.org");
@@ -228,7 +229,7 @@ fn members_of_a_group_see_the_guests_that_can_be_opened_and_others_see_nothing()
     assert!(seen.text().contains("<span class=\"kind\">on beta"));
     let none = list(&bert);
     assert!(!none.text().contains("mail") && !none.text().contains("Virtual machines"));
-    // The line is for one guest only, then for nobody of anna's.
+    // The line allows one guest only, then none for anna.
     bed.change(&farm_with(vec![consoles(&["erp"], &["staff"])]));
     let seen = list(&anna);
     assert!(seen.text().contains("/terminal/erp") && !seen.text().contains("mail"));
@@ -276,7 +277,7 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
             "There is no display of erp now",
         ),
         ("/terminal/erp/socket", anna, 200, ""),
-        // Its display is one of SPICE.
+        // The display of `desk` is one of SPICE.
         ("/screen/desk", anna, 303, ""),
         (
             "/screen/desk/socket",
@@ -310,7 +311,7 @@ fn what_a_user_may_not_open_is_not_there_and_what_does_not_run_says_so() {
             .1
             .contains("<code>novnc</code>")
     );
-    // Nothing was opened by all that.
+    // No request so far has opened anything.
     assert!(part.opened.borrow().is_empty() && bed.portal.events().is_empty());
 }
 
@@ -349,7 +350,7 @@ fn browser(portal: &Arc<Portal>) -> Browser<impl AsyncRead + AsyncWrite + Unpin 
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
-    /// Asks for a WebSocket; returns the first line of the response.
+    /// Requests a WebSocket; returns the first line of the response.
     async fn asks(&mut self, path: &str, cookie: &str, origin: &str) -> String {
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: desktop.example.org\r\nOrigin: {origin}\r\nCookie: {cookie}\r\n\
@@ -372,7 +373,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
         self.0.write_all(&frame).await.unwrap();
     }
 
-    /// Reads messages up to one that is no sign of life: its first byte, and its content.
+    /// Reads messages up to the first one that is no heartbeat. Returns its first byte and its
+    /// content.
     async fn reads(&mut self) -> (u8, Vec<u8>) {
         loop {
             let (first, length) = (
@@ -387,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
         }
     }
 
-    /// The reason with which the connection ends.
+    /// Returns the reason with which the connection ends.
     async fn reason(&mut self) -> String {
         let (first, content) = self.reads().await;
         assert_eq!(first, 0x88, "{content:?}");
@@ -430,7 +432,7 @@ fn a_user_opens_a_display_until_the_session_ends() {
         let mut key = [0; 3];
         end.read_exact(&mut key).await.unwrap();
         assert_eq!(&key, b"key");
-        // The sign-in ends, and the display with it: what is typed then reaches nothing.
+        // The sign-out ends the display, too: what is typed then reaches nothing.
         sign_out(&bed, &anna, &csrf).await;
         browser.sends(b"x").await;
         assert_eq!(browser.reason().await, "Signed out.");
@@ -484,7 +486,7 @@ fn each_channel_of_a_display_is_judged_and_all_of_them_are_one_display_of_one_us
             let line = browser(&bed.portal).asks(socket, cookie, origin).await;
             assert_eq!(line, format!("HTTP/1.1 {status}"));
         }
-        // The channels of a display have a bound.
+        // The channels of a display are limited.
         for _ in 4..kind::of(Opens::Spice).connections {
             let mut channel = browser(&bed.portal);
             channel.asks(socket, &anna, OWN).await;
@@ -498,7 +500,7 @@ fn each_channel_of_a_display_is_judged_and_all_of_them_are_one_display_of_one_us
                 .await
                 .contains("display is in use by anna:")
         );
-        // All of them end with the sign-in.
+        // The sign-out ends all of them.
         sign_out(&bed, &anna, &csrf).await;
         for channel in &mut channels {
             assert_eq!(channel.reason().await, "Signed out.");

@@ -1,8 +1,8 @@
-//! Who comes in, and who does not.
+//! Tests of successful and refused sign-ins.
 
 use super::*;
 
-/// The users of a directory in which the groups of users are in `seeAlso`.
+/// The users of an LDAP directory that has the groups of users in `seeAlso`.
 fn of_directory(slapd: &lab::Slapd) -> List {
     let server = Server {
         name: lab::Slapd::NAME.to_owned(),
@@ -48,7 +48,7 @@ fn a_second_factor_is_asked_for_and_its_code_counts_once() {
     assert_eq!(right.status, 303);
     assert_eq!(bed.get("/", &[("cookie", &right.cookies())]).status, 200);
     assert_eq!(bed.post("/sign-in", "", &form).status, 403);
-    // The feed knows no codes.
+    // The feed does not support codes.
     assert_eq!(bed.program(FEED, "tina:quince", "").status, 403);
 }
 
@@ -83,7 +83,7 @@ fn users_of_a_directory_sign_in_and_see_what_is_for_their_groups() {
     let bert = bed.sign_in("bert");
     assert!(!bed.get("/", &[("cookie", &bert)]).text().contains("word"));
     assert_eq!(bed.get("/start/word.rdp", &[("cookie", &bert)]).status, 404);
-    // Programs read the feed by the same password, and with a second factor they cannot.
+    // Programs read the feed with the same password. With a second factor they cannot.
     let feed = bed.program(FEED, "EXAMPLE\\anna:quince", "");
     assert!(
         feed.status == 200 && feed.text().contains("word"),
@@ -98,7 +98,7 @@ fn users_of_a_directory_sign_in_and_see_what_is_for_their_groups() {
     let right = bed.post("/sign-in", "", &format!("half={half}&code={code}"));
     let list = bed.get("/", &[("cookie", &right.cookies())]);
     assert!(list.text().contains("/start/word.rdp"), "{}", list.text());
-    // Without the line nobody of the directory is in, and without a server nobody comes in.
+    // Without the line no LDAP user is signed in, and without a server nobody can sign in.
     drop(slapd);
     assert_eq!(
         bed.post("/sign-in", "", "user=bert&password=quince").status,
@@ -151,7 +151,8 @@ fn why_says_how_somebody_signed_in_and_why_not() {
     let code =
         "192.0.2.1 portal: refused: the password was right, and the code was wrong or was used";
     assert_eq!(steps("tina"), [code]);
-    // Neither who has to wait nor what can be no password pushes others out of it.
+    // Neither attempts that have to wait nor impossible passwords displace the others from the
+    // history.
     let long = format!("user=mallory&password={}", "x".repeat(600));
     for _ in 0..100 {
         bed.post("/sign-in", "", "user=mallory&password=wrong");

@@ -1,4 +1,4 @@
-//! How many tunnels a user has, and what ends them.
+//! Tests of the limit of a user's tunnels, and of the reasons for their end.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The file system of the root. `mke2fs` reads a tree in the order of its names; what it takes from the
-//! clock and from the build (the time at which a file's inode changed, and was read) is replaced.
+//! File system of the root. `mke2fs` reads a directory in the order of names. Values from the clock
+//! and the build (the ctime and atime of inodes) are replaced.
 
 use crate::command::build::run::{Runner, program};
 use crate::command::volume::transfer::Stopped;
@@ -8,28 +8,28 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The first inode that is not the file system's own (ext4, "special inodes").
+/// First inode that is not reserved by the file system (ext4, "special inodes").
 const FIRST_INODE: u64 = 11;
 /// The inode of the root directory.
 const ROOT_INODE: u64 = 2;
 
-/// A root that is made.
+/// Root file system under construction.
 pub(super) struct Root<'a> {
-    /// What it has.
+    /// Directory with the contents.
     pub(super) tree: &'a Path,
-    /// Its file, which is not there yet.
+    /// Path of the image, which does not exist yet.
     pub(super) image: &'a Path,
-    /// Its bytes.
+    /// Size in bytes.
     pub(super) size: u64,
-    /// The time of everything, seconds since 1970.
+    /// Timestamp of all files, seconds since 1970.
     pub(super) epoch: u64,
-    /// The name of the file system.
+    /// UUID of the file system.
     pub(super) uuid: String,
 }
 
-/// A name that comes from these contents: a UUID of version 8 (RFC 9562).
+/// Derives a UUID of version 8 (RFC 9562) from these contents.
 pub(super) fn uuid(contents: &[&[u8]]) -> String {
-    // FNV-1a, twice from different beginnings.
+    // FNV-1a, twice with different offsets.
     let digest = |begin: u64| {
         let bytes = contents.iter().flat_map(|one| one.iter());
         bytes.fold(begin, |hash, byte| {
@@ -52,15 +52,15 @@ pub(super) fn uuid(contents: &[&[u8]]) -> String {
 }
 
 impl Root<'_> {
-    /// Makes the file. `shop` has room for a list.
+    /// Creates the image. `shop` is a directory for a temporary list.
     ///
     /// # Errors
-    /// A program failed, or was interrupted.
+    /// Fails if a program fails, or is interrupted.
     pub(super) fn make(&self, shop: &Path, runner: &Runner) -> Result<(), Stopped> {
         let mut make = self.program("mke2fs");
         let uuid = &self.uuid;
         make.args(["-q", "-F", "-t", "ext4", "-m", "0", "-U", uuid, "-E"]);
-        // The machines, which have it for the first time, are not to initialise anything.
+        // The machines must not have to initialise inode tables at their first mount.
         make.arg(format!(
             "hash_seed={uuid},nodiscard,lazy_itable_init=0,lazy_journal_init=0"
         ));
@@ -81,7 +81,7 @@ impl Root<'_> {
         runner.run(check.arg("-fn").arg(self.image)).map(|_| ())
     }
 
-    /// A program of e2fsprogs, whose clock stands still.
+    /// Returns a program of e2fsprogs that runs with a fixed clock.
     fn program(&self, name: &str) -> Command {
         let mut command = program(name);
         command.env("E2FSPROGS_FAKE_TIME", self.epoch.to_string());
@@ -89,7 +89,7 @@ impl Root<'_> {
     }
 }
 
-/// How many inodes are used, by the header that `dumpe2fs` shows.
+/// Returns the number of used inodes, from the header that `dumpe2fs` prints.
 fn used(header: &str) -> Option<u64> {
     let number = |name: &str| -> Option<u64> {
         let line = header.lines().find_map(|line| line.strip_prefix(name))?;
@@ -98,12 +98,12 @@ fn used(header: &str) -> Option<u64> {
     number("Inode count:")?.checked_sub(number("Free inodes:")?)
 }
 
-/// The commands that give inodes this time. Those of a new file system are used one after the other.
+/// Returns the commands that set the times of inodes. A new file system uses its inodes in order.
 fn times(used: u64, epoch: u64) -> String {
     let mut text = String::new();
     for inode in [ROOT_INODE].into_iter().chain(FIRST_INODE..=used) {
         for field in ["ctime", "atime"] {
-            // Memory is written without errors.
+            // Writing to memory cannot fail.
             let _ = writeln!(text, "set_inode_field <{inode}> {field} @{epoch}");
         }
     }
@@ -120,7 +120,7 @@ mod tests {
 
     const EPOCH: u64 = 1_700_000_000;
 
-    /// A tree whose files were made in this order.
+    /// Creates a directory with files in this order of creation.
     fn tree(scratch: &Scratch, name: &str, order: impl Iterator<Item = u32>) -> std::path::PathBuf {
         let tree = scratch.path().join(name);
         fs::create_dir_all(tree.join("etc")).unwrap();

@@ -1,6 +1,6 @@
-//! `evenkeel guest create NAME --debootstrap SUITE`: a Debian from the packages of a mirror, with
-//! nothing prebuilt. It is built as a raw disk in a file, and copied onto the volume of the guest as
-//! `evenkeel volume import` does.
+//! `evenkeel guest create NAME --debootstrap SUITE`: builds a Debian system from the packages of a
+//! mirror, with nothing prebuilt. The result is a raw disk in a file, which is copied onto the
+//! guest's volume as `evenkeel volume import` does.
 
 use super::grub;
 use super::place::find_place;
@@ -25,17 +25,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 use volume::transfer::Source;
 
-/// What a guest has beside the packages that a release counts as important.
+/// Packages of a guest in addition to those of priority "important".
 const PACKAGES: &str =
     "linux-image-amd64,openssh-server,grub2-common,grub-pc-bin,qemu-guest-agent,ca-certificates";
-/// Bytes that a system needs while it is built.
+/// Space for building a system, in bytes.
 const ROOM: u64 = 4 << 30;
-/// The size of a volume that has no section yet.
+/// Size of a volume that has no section yet, in bytes.
 const SIZE: u64 = 20 << 30;
-/// Names by their number at the bus would depend on the model of the machine.
+/// Names by the bus position would depend on the machine model.
 const APPEND: &str = "net.ifnames=0";
 
-/// What the command line says.
+/// Values of the command line.
 struct Wanted {
     name: String,
     suite: String,
@@ -45,7 +45,7 @@ struct Wanted {
     network: Option<Network>,
 }
 
-/// A fixed address.
+/// Static network configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Network {
     address: IpAddr,
@@ -53,7 +53,7 @@ struct Network {
     gateway: Option<IpAddr>,
 }
 
-/// Creates.
+/// Executes the command.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match create(matches) {
         Ok(text) => {
@@ -228,9 +228,8 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
     ))
 }
 
-/// Shows a step.
 fn say(words: &str) {
-    // Without a reader it goes on.
+    // Without a reader the build continues.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -310,7 +309,7 @@ fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Resu
             command
         }
     };
-    // Both say so before each phase, debootstrap for each package.
+    // Both programs print a line before each phase, debootstrap for each package.
     let phase = |line: &str| line.strip_prefix("I: ").map(str::to_owned);
     runner.shown(&mut command, phase).map(|_| ())
 }
@@ -338,11 +337,11 @@ fn configure(
         "/etc/apt/sources.list",
         debian::sources(&wanted.suite, mirror, security).as_bytes(),
     )?;
-    // mmdebstrap writes its own as well.
+    // mmdebstrap writes files of its own as well.
     for file in inside.names("/etc/apt/sources.list.d") {
         inside.remove(&format!("/etc/apt/sources.list.d/{file}"))?;
     }
-    // Each guest draws its own at its first start.
+    // Each guest generates its own ID at its first start.
     inside.write("/etc/machine-id", b"")?;
     if let Some(keys) = &wanted.keys {
         inside.directory("root/.ssh")?;
@@ -372,10 +371,10 @@ fn configure(
     inside.write("/boot/grub/grub.cfg", menu.text().as_bytes())
 }
 
-/// Sets the password of root; no command line has it.
+/// Sets the password of root without exposing it on a command line.
 fn set_password(tree: &Path, password: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("chpasswd: {error}");
-    // That of the guest: PAM of the host would load modules of another release.
+    // The guest's program is used: PAM of the host would load modules of another release.
     let mut command = program("chroot");
     command
         .arg(tree)

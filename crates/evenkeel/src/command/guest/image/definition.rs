@@ -26,7 +26,7 @@ fn boot_limit() -> Arg {
     .value_parser(value_parser!(u64).range(1..=86_400))
 }
 
-/// `evenkeel guest create`.
+/// Defines `evenkeel guest create`.
 pub fn create() -> Command {
     Command::new("create")
         .about("Build a Debian for a guest from the packages of a mirror")
@@ -58,7 +58,7 @@ pub fn create() -> Command {
         .arg(flag("yes", "Overwrite what the volume holds"))
 }
 
-/// `evenkeel guest import`.
+/// Defines `evenkeel guest import`.
 pub fn import() -> Command {
     Command::new("import")
         .about("Import an image of another hypervisor, or a guest of Xen")

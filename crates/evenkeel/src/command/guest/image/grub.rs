@@ -1,5 +1,5 @@
-//! GRUB on a raw disk in a file: what the host's packages grub-common and grub-pc-bin have, in the
-//! layout of [`guest::image::boot`].
+//! Installs GRUB on a raw disk in a file, with the host's packages grub-common and grub-pc-bin, in
+//! the layout of [`guest::image::boot`].
 
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
@@ -9,19 +9,19 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// GRUB's modules and images.
+/// Directory of GRUB's modules and images.
 pub const DIRECTORY: &str = "/usr/lib/grub/i386-pc";
-/// What it needs, and the packages.
+/// Required programs, and their packages.
 pub const NEEDS: [(&str, &str); 2] = [
     ("grub-mkimage", "grub-common"),
     ("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin"),
 ];
 
-/// The file system with GRUB's directory.
+/// File system with GRUB's directory.
 pub struct Home<'a> {
-    /// Its UUID.
+    /// UUID of the file system.
     pub uuid: &'a str,
-    /// Its type, as `blkid` calls it.
+    /// Type of the file system, as `blkid` names it.
     pub system: &'a str,
     /// GRUB's directory in it: `/boot/grub`.
     pub directory: &'a str,
@@ -30,7 +30,7 @@ pub struct Home<'a> {
 /// Copies GRUB's modules into its directory.
 ///
 /// # Errors
-/// Files cannot be read or written.
+/// Fails if files cannot be read or written.
 pub fn copy_modules(inside: &Inside, directory: &str) -> Result<(), String> {
     let target = format!("{directory}/i386-pc");
     inside.directory(directory)?;
@@ -49,10 +49,10 @@ pub fn copy_modules(inside: &Inside, directory: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Places GRUB before the first partition of a disk.
+/// Writes GRUB before the first partition of a disk.
 ///
 /// # Errors
-/// It does not fit, or `grub-mkimage` fails.
+/// Fails if it does not fit, or if `grub-mkimage` fails.
 pub fn embed(
     runner: &Runner,
     work: &Path,

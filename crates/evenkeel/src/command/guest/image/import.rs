@@ -1,5 +1,5 @@
-//! `evenkeel guest import FILE NAME`: an image of another hypervisor into the volumes of a guest.
-//! `qemu-nbd` reads the format, and the copy is that of `evenkeel volume import`.
+//! `evenkeel guest import FILE NAME`: imports an image of another hypervisor into the volumes of a
+//! guest. `qemu-nbd` reads the format, and the data is copied as by `evenkeel volume import`.
 
 use super::place::{Place, find_place};
 use super::server::{Image, Server, file};
@@ -24,19 +24,19 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Bytes of a member that are read at once for its checksum.
+/// Size of one read for a member's checksum, in bytes.
 const DIGEST_BYTES: usize = 1 << 20;
-/// Images behind an image: backing files of backing files.
+/// Limit of a chain of backing files.
 const CHAIN_MAX: usize = 8;
 
 /// A disk that is imported.
 struct Disk {
-    /// What it is, for people.
+    /// Description for display.
     words: String,
     image: Image,
 }
 
-/// Imports.
+/// Executes the import.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match import(matches) {
         Ok(text) => {
@@ -51,7 +51,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 impl Unfilled {
-    /// The same, where another volume was filled before.
+    /// Returns the same error, but after another volume was filled already.
     pub(super) fn behind(self, others: bool) -> Unfilled {
         match self {
             Unfilled::Before(error) if others => Unfilled::During(error),
@@ -108,11 +108,11 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
         return Ok(format!("{plan}\n{rest}"));
     }
     place.is_there()?;
-    // Before the first of them is written, all of them have to fit.
+    // All disks have to fit before the first of them is written.
     for ((volume, has), needs) in place.volumes.iter().zip(&place.sizes).zip(&sizes) {
         fits(volume, *has, *needs)?;
     }
-    // Without a reader it goes on.
+    // Without a reader the import continues.
     let _ = write!(stderr(), "{plan}");
     plan.clear();
     let yes = matches.get_flag("yes");
@@ -145,10 +145,10 @@ fn plan(disks: &[Disk], sizes: &[u64], place: &Place) -> String {
     all.map(line).collect()
 }
 
-/// Looks at an image: its disks, and what it says about its machine.
+/// Inspects an image: its disks, and its description of the machine.
 fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
-    // A pipe that nobody writes is not waited for.
+    // Opening a pipe without a writer must not block.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = rustix::fs::open(from, flags, Mode::empty());
     let mut archive = opened.map(File::from).map_err(|errno| at(errno.into()))?;
@@ -165,7 +165,7 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
         nics: vec![Card::default()],
         ..Draft::default()
     };
-    // That of a block device is where it ends.
+    // The size of a block device is the position of its end.
     let size = archive.seek(SeekFrom::End(0)).map_err(at)?;
     let head = head(&mut archive, 0).map_err(at)?;
     if head.is_empty() {
@@ -206,7 +206,7 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
     }
 }
 
-/// Refuses an image that is cut.
+/// Refuses a truncated image.
 pub(super) fn whole(
     format: Format,
     file: &File,
@@ -236,7 +236,8 @@ pub(super) fn tail(file: &mut File, (offset, length): (u64, u64)) -> std::io::Re
     Ok(tail)
 }
 
-/// The node of an image in a file. One that is not followed has no backing file, whatever it says.
+/// Returns the block node of an image in a file. Without `follows` it has no backing file, whatever
+/// its header contains.
 fn node(format: Format, file: Value, follows: bool) -> Value {
     match format {
         Format::Driver(driver @ ("qcow2" | "vmdk")) if !follows => {
@@ -247,7 +248,7 @@ fn node(format: Format, file: Value, follows: bool) -> Value {
     }
 }
 
-/// Words of an image, for a terminal.
+/// Escapes a text of an image for a terminal.
 fn plain(words: &str) -> String {
     words.replace(char::is_control, "?")
 }
@@ -289,7 +290,7 @@ fn chain(
     }
     for name in names {
         let path = directory.join(&name);
-        // Words about a parent are no path.
+        // A description of a parent is not a path.
         if !path.is_file() || files.contains(&path) {
             continue;
         }
@@ -305,7 +306,7 @@ fn chain(
         let mut opened = File::open(&path).map_err(at)?;
         let size = opened.metadata().map_err(at)?.len();
         let of_file = detect_image(&head, &tail(&mut opened, (0, size)).map_err(at)?);
-        // An extent of a disk of VMware without a header has the length that its descriptor says.
+        // An extent of a VMware disk without a header has the length in its descriptor.
         let is_extent = format == Format::Driver("vmdk") && of_file == Format::Raw;
         if !is_extent {
             whole(of_file, &opened, (0, size), &path)?;
@@ -389,7 +390,7 @@ fn compare(
     Ok(())
 }
 
-/// The disks of an appliance, where they are in it.
+/// Returns the disks of an appliance, with their positions in the archive.
 fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, Draft), String> {
     let refused = |error: ova::OvaError| format!("{}: {error}", from.display());
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
@@ -447,7 +448,7 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
         memory_mib: machine.memory_mib,
         cpus: machine.cpus,
         firmware: machine.firmware,
-        // Without drivers for virtio; a Linux has them.
+        // Windows has no virtio drivers by default; Linux has them.
         bus: if is_windows { Bus::Sata } else { Bus::Virtio },
         nics: vec![Card::default()],
         ..Draft::default()
@@ -536,7 +537,7 @@ mod tests {
             words.contains("'a.raw' has another SHA256 checksum"),
             "{words}"
         );
-        // A disk whose partition ends behind it, and no manifest.
+        // A disk whose partition ends beyond it, and no manifest.
         let mut cut = vec![0_u8; 4096];
         cut[510..512].copy_from_slice(&[0x55, 0xaa]);
         cut[446..462].copy_from_slice(&[0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0]);
@@ -559,7 +560,7 @@ mod tests {
         let (disks, _) = open(&path, true, false).unwrap();
         let files = &disks[0].image.files;
         assert!(files.contains(&base) && files.contains(&bottom));
-        // QEMU would read zeroes behind the end of a backing file.
+        // QEMU would read zeroes after the end of a backing file.
         std::fs::write(&bottom, [0; 1000]).unwrap();
         let words = open(&path, true, false).err().unwrap_or_default();
         assert!(words.contains("bottom: the disk is cut"), "{words}");

@@ -1,5 +1,5 @@
-//! What is on a disk: its partition table and file systems by `blkid` and `sfdisk`, and the system by
-//! read-only mounts.
+//! Inspects a disk: the partition table and file systems with `blkid` and `sfdisk`, and the system
+//! with read-only mounts.
 
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
@@ -12,11 +12,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Partitions that are looked at.
+/// Limit of inspected partitions.
 const PARTITIONS_MAX: usize = 32;
-/// File systems of Linux that are mounted.
+/// Linux file systems that are mounted.
 const LINUX: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
-/// Drivers of virtio that a Windows boots with.
+/// Virtio drivers that Windows needs to boot.
 const DRIVERS: [&str; 2] = ["viostor.sys", "netkvm.sys"];
 
 /// Returns what `blkid` says about a place of a file.
@@ -40,7 +40,7 @@ fn probe(
         .arg(path);
     let text = match runner.run(&mut blkid) {
         Ok(text) => text,
-        // It fails where it finds nothing, too.
+        // `blkid` also fails if it finds nothing.
         Err(Stopped::Failed(_)) => String::new(),
         Err(stopped) => return Err(stopped),
     };
@@ -50,10 +50,10 @@ fn probe(
         .collect())
 }
 
-/// Looks at a raw disk, or at a partition.
+/// Inspects a raw disk, or a partition.
 ///
 /// # Errors
-/// Interrupted.
+/// Fails if it is interrupted.
 pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<Seen, Stopped> {
     let whole = probe(runner, path, 0, size)?;
     let text =
@@ -98,7 +98,7 @@ pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<See
     Ok(seen)
 }
 
-/// The number, place and size of each partition, as `sfdisk --json` has them.
+/// Returns number, position and size of each partition, from the output of `sfdisk --json`.
 fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
     let table: Value = serde_json::from_str(json).unwrap_or_default();
     let table = &table["partitiontable"];
@@ -116,18 +116,18 @@ fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
 
 /// A file system that can be mounted.
 pub struct Place<'a> {
-    /// The file that has it.
+    /// File that contains it.
     pub path: &'a Path,
-    /// Where it is there.
+    /// Position on the disk.
     pub found: &'a Found,
-    /// Bytes from there on.
+    /// Size from that position, in bytes.
     pub size: u64,
 }
 
 /// Mounts a file system at this directory.
 ///
 /// # Errors
-/// The system's, in words.
+/// Returns the system's error as a message.
 pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Result<(), Stopped> {
     let system = match place.found.system.as_str() {
         "ntfs" => "ntfs3",
@@ -139,12 +139,12 @@ pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Res
     );
     options += match (writes, system) {
         (true, _) => "",
-        // A journal is not replayed: nothing is written.
+        // The journal is not replayed, so nothing is written.
         (false, "ext2" | "ext3" | "ext4") => ",ro,noexec,noload",
         (false, "xfs") => ",ro,noexec,norecovery,nouuid",
         (false, _) => ",ro,noexec",
     };
-    // Each ext is mounted by the driver of the newest.
+    // The ext4 driver mounts ext2 and ext3, too.
     let system = if system.starts_with("ext") {
         "ext4"
     } else {
@@ -158,15 +158,15 @@ pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Res
     runner.run(&mut mount).map(|_| ())
 }
 
-/// Unmounts it.
+/// Unmounts the file system.
 ///
 /// # Errors
-/// The system's, in words.
+/// Returns the system's error as a message.
 pub fn unmount(runner: &Runner, at: &Path) -> Result<(), Stopped> {
     runner.run(program("umount").arg(at)).map(|_| ())
 }
 
-/// The names of partitions at the old machine, with their UUIDs.
+/// Returns the names of partitions on the old machine, with their UUIDs.
 pub fn uuids(disks: &[Disk], seen: &[Seen]) -> BTreeMap<String, String> {
     let mut uuids = BTreeMap::new();
     for (disk, seen) in disks.iter().zip(seen) {
@@ -181,10 +181,10 @@ pub fn uuids(disks: &[Disk], seen: &[Seen]) -> BTreeMap<String, String> {
     uuids
 }
 
-/// Finds the system on these disks. `files` has them as raw disks.
+/// Finds the system on these disks. `files` are the raw disks.
 ///
 /// # Errors
-/// Interrupted.
+/// Fails if it is interrupted.
 pub fn system(
     runner: &Runner,
     shop: &Workshop,
@@ -287,7 +287,7 @@ fn net_rules(inside: &Inside) -> Vec<String> {
         .collect()
 }
 
-/// The file system of `/boot`, by the UUID that `fstab` has for it.
+/// Returns the file system of `/boot`, by its UUID in `fstab`.
 fn boot_place(fstab: &str, seen: &[Seen]) -> Option<(usize, usize)> {
     let mut lines = fstab
         .lines()
@@ -321,7 +321,7 @@ fn title(inside: &Inside) -> String {
     }
 }
 
-/// Kernels with modules, the newest first.
+/// Returns the kernels with modules, the newest first.
 fn kernels(inside: &Inside) -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = { inside.names("/lib/modules").into_iter() }
         .map(|version| Kernel {
@@ -334,7 +334,7 @@ fn kernels(inside: &Inside) -> Vec<Kernel> {
     kernels
 }
 
-/// Whether a kernel has drivers of virtio: as modules, or built in.
+/// Returns whether a kernel has virtio drivers: as modules, or built in.
 fn has_virtio(inside: &Inside, version: &str) -> bool {
     let lists = ["modules.dep", "modules.builtin"];
     let lists = lists.map(|list| {
@@ -350,7 +350,7 @@ fn has_virtio(inside: &Inside, version: &str) -> bool {
     has("virtio_blk") && has("virtio_pci")
 }
 
-/// Kernels of a `/boot` of its own.
+/// Returns the kernels of a separate `/boot`.
 fn boot_files(
     runner: &Runner,
     at: &Path,

@@ -1,5 +1,5 @@
-//! Where images go: the volumes of a guest, or those that are named as it. What is missing is printed
-//! as sections to paste, with the commands that follow: files of the operator are never edited.
+//! Destination of images: the volumes of a guest, or the named ones. Missing sections are printed
+//! for pasting, with the commands that follow: the operator's files are never edited.
 
 use crate::command::guest::{asked as asked_guests, find};
 use crate::command::reload;
@@ -13,31 +13,31 @@ use std::fmt::Write;
 use volume::keyword::NAME as VOLUMES;
 use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
 
-/// Bytes of a name.
+/// Limit of a name, in bytes.
 const NAME_MAX: usize = 64;
 
-/// Where images go.
+/// Destination of images.
 pub struct Place {
-    /// The volumes that are there, in the order of the images.
+    /// Existing volumes, in the order of the images.
     pub volumes: Vec<String>,
-    /// Their sizes, bytes.
+    /// Sizes in bytes.
     pub sizes: Vec<u64>,
-    /// What is to be done before; empty: nothing.
+    /// Steps that are necessary before; empty: none.
     pub before: String,
-    /// What is to be done after.
+    /// Steps that are necessary afterwards.
     pub after: String,
 }
 
 impl Place {
-    /// Refuses where a volume is missing, after showing what is to be done.
+    /// Fails if a volume is missing, after printing the necessary steps.
     ///
     /// # Errors
-    /// One is missing.
+    /// Fails if a volume is missing.
     pub fn is_there(&self) -> Result<(), String> {
         if self.before.is_empty() {
             return Ok(());
         }
-        // Without a reader the error says enough.
+        // Without a reader the error message is sufficient.
         let _ = std::io::Write::write_all(&mut std::io::stderr(), self.before.as_bytes());
         Err(format!(
             "volume {} is not there yet",
@@ -46,10 +46,10 @@ impl Place {
     }
 }
 
-/// Refuses what cannot be the name of a new guest, and of its volume.
+/// Refuses a text that cannot be the name of a new guest and of its volume.
 ///
 /// # Errors
-/// It cannot.
+/// Returns an error if that is not possible.
 pub fn can_be_named(name: &str) -> Result<(), String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let begins = name.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -62,16 +62,16 @@ pub fn can_be_named(name: &str) -> Result<(), String> {
     }
 }
 
-/// Finds the volumes of a guest. `draft` has it as it would be, with a volume for each image.
+/// Finds the volumes of a guest. `draft` describes the planned guest, with a volume for each image.
 ///
 /// # Errors
-/// No instance runs, or the guest runs.
+/// Fails if no instance runs, or if the guest runs.
 pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
     can_be_named(&draft.name)?;
     let instance = reload::selected(matches)?;
     let volumes = match report(&instance, VOLUMES) {
         Ok(volumes) => volumes,
-        // The first ones are about to be.
+        // The first volumes are about to be created.
         Err(error) if error.has_nothing() => Report::default(),
         Err(error) => return Err(error.to_string()),
     };
@@ -85,7 +85,7 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
     }
     let mut site = site(&volumes, guests.as_ref());
     if site.nodes.is_empty() {
-        // Without a cluster there are none.
+        // Without a cluster there are no other members.
         let cluster = report(&instance, CLUSTER).ok();
         site.nodes = cluster.as_ref().map(nodes_of).unwrap_or_default();
     }
@@ -132,7 +132,7 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
     })
 }
 
-/// What is missing, for the operator.
+/// Returns the missing sections, for the operator.
 fn missing(sections: &str, commands: &str) -> String {
     if commands.is_empty() {
         return String::new();
@@ -151,7 +151,7 @@ fn missing(sections: &str, commands: &str) -> String {
     text + commands
 }
 
-/// Takes the disks of a guest that is there, and refuses one that runs.
+/// Uses the disks of an existing guest, and refuses a running one.
 fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
     let subject = find(report, &draft.name)?;
     let on = subject.words(ON).unwrap_or_default();
@@ -186,7 +186,7 @@ fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
     Ok(())
 }
 
-/// The members of a cluster that hold data.
+/// Returns the members of a cluster that store data.
 fn nodes_of(cluster: &Report) -> Vec<String> {
     let members = cluster.of_kind("member");
     let is_node = |one: &&Subject| { one.words("kind") }.is_some_and(|is| is.starts_with("node"));
@@ -196,7 +196,7 @@ fn nodes_of(cluster: &Report) -> Vec<String> {
         .collect()
 }
 
-/// The nodes and the backing of what is there already.
+/// Returns the nodes and the backing of existing volumes.
 fn site(volumes: &Report, guests: Option<&Report>) -> Site {
     let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
     let nodes = nodes

@@ -1,6 +1,6 @@
-//! An image as an NBD server: `qemu-nbd`, which reads the formats. It is confined as the QEMU of a
-//! guest is: no capability, the image and the files that it may name, and no more memory than an
-//! image can need.
+//! Serves an image over NBD with `qemu-nbd`, which reads the formats. The server is confined like
+//! the QEMU of a guest: no capability, only the image and the files that it may name, and limited
+//! memory.
 
 use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
@@ -17,15 +17,16 @@ use std::time::{Duration, Instant};
 use volume::client::{Address, Server as Place};
 use volume::transfer::Source;
 
-/// Memory that a server may have, bytes: tables of an image can be large, and hostile ones are.
+/// Memory limit of a server, in bytes: tables of an image can be large, and a hostile image may
+/// claim any size.
 const MEMORY_MAX: u64 = 4 << 30;
-/// How long it may take until it serves.
+/// Timeout until the server is ready.
 const START_MAX: Duration = Duration::from_secs(30);
-/// How long one may take to end that has closed a connection.
+/// Timeout for a server to end after its connection was closed.
 const END_MAX: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A server.
+/// A disk server process of QEMU.
 pub struct Server {
     process: Process,
     home: Home,
@@ -35,7 +36,7 @@ pub struct Server {
 /// An image, as QEMU's block layer opens it.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The node.
+    /// Node in QEMU's block graph.
     pub node: Value,
     /// Files that it reads.
     pub files: Vec<PathBuf>,
@@ -43,9 +44,9 @@ pub struct Image {
     pub writes: bool,
 }
 
-/// The node of a file or a block device.
+/// Returns the block node of a file or a block device.
 pub fn file(path: &Path) -> Result<Value, String> {
-    // The server has a directory of its own.
+    // The server has another working directory.
     let whole =
         std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let name = whole
@@ -60,10 +61,10 @@ pub fn file(path: &Path) -> Result<Value, String> {
 }
 
 impl Server {
-    /// Serves an image under this name.
+    /// Starts a server for an image under this export name.
     ///
     /// # Errors
-    /// It cannot be read, in QEMU's words.
+    /// Fails with QEMU's message if the image cannot be read.
     pub fn start(shop: &Workshop, export: &str, image: &Image) -> Result<Server, String> {
         let home = Home::new(shop.path(), export);
         let io = |error: std::io::Error| format!("qemu-nbd: {error}");
@@ -79,7 +80,7 @@ impl Server {
         arguments.extend(["--export-name".into(), export.into()]);
         arguments.extend(["--socket".into(), socket.clone().into()]);
         arguments.push("--discard=unmap".into());
-        // It stays until it is ended: who connects first may only try.
+        // Without the option, the server would end after the first client, which may only probe it.
         arguments.push("--persistent".into());
         arguments.push(format!("json:{}", image.node).into());
         let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
@@ -96,7 +97,7 @@ impl Server {
             current: Some(MEMORY_MAX),
             maximum: Some(MEMORY_MAX),
         };
-        // Without the limit it still has no rights.
+        // Without the memory limit it still has no privileges.
         let _ = prlimit(Pid::from_raw(process.id()), Resource::As, limit);
         let server = Server {
             process,
@@ -118,7 +119,7 @@ impl Server {
         Ok(())
     }
 
-    /// Why it does not serve, in QEMU's words.
+    /// Returns the error with which it refuses the image, in QEMU's words.
     fn refusal(&self) -> String {
         let words = fs::read_to_string(self.home.words()).unwrap_or_default();
         let words = words.trim().trim_start_matches("qemu-nbd: ");
@@ -128,11 +129,11 @@ impl Server {
         }
     }
 
-    /// Connects with it. It listens before it has opened the image, so one that it refuses is a
-    /// connection that ends: its words say why once the server has.
+    /// Connects to the server. It listens before it has opened the image, so a refused image closes
+    /// the connection. The server's output then contains the reason.
     ///
     /// # Errors
-    /// The image cannot be read, in QEMU's words; or the connection's error.
+    /// Fails with QEMU's message if the image cannot be read, or with the connection's error.
     pub fn connect(&self) -> Result<Source, Stopped> {
         Source::connect(self.address()).map_err(|error| {
             let until = Instant::now() + END_MAX;
@@ -146,7 +147,7 @@ impl Server {
         })
     }
 
-    /// Where it serves.
+    /// Address of the server.
     pub fn address(&self) -> Address {
         Address {
             server: Place::Unix(self.socket()),
@@ -154,7 +155,7 @@ impl Server {
         }
     }
 
-    /// Its socket.
+    /// Path of the server's socket.
     pub fn socket(&self) -> PathBuf {
         socket(&self.home)
     }

@@ -1,5 +1,5 @@
-//! A test boot: QEMU with the arguments that the guest will have, on a snapshot of its disks, and with a
-//! network that leads nowhere. Its serial terminal is watched until it shows a login prompt.
+//! Test boot: starts QEMU with the arguments that the guest will have, on a snapshot of its disks,
+//! and with an isolated network. The serial terminal is watched until it shows a login prompt.
 
 use super::server::{Image, Server};
 use crate::command::build::run::{Runner, program};
@@ -21,15 +21,15 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How often the terminal is looked at.
+/// Poll interval of the terminal.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often it is said that it goes on.
+/// Interval of progress messages.
 const TELL_EVERY: Duration = Duration::from_secs(20);
-/// Bytes at the end of the output that are looked at.
+/// Bytes at the end of the output that are examined.
 const END_BYTES: usize = 4096;
-/// Lines that are shown of a boot that failed.
+/// Output lines that are shown after a failed boot.
 const LINES_SHOWN: usize = 15;
-/// What a boot says that has failed.
+/// Terminal output of a failed boot.
 const FAILURES: [&str; 8] = [
     "Kernel panic",
     "No bootable device",
@@ -41,23 +41,23 @@ const FAILURES: [&str; 8] = [
     "Give root password for maintenance",
 ];
 
-/// What is tried.
+/// A trial boot.
 pub struct Trial<'a> {
-    /// The name of the guest.
+    /// Name of the guest.
     pub name: &'a str,
-    /// Its disks: raw files.
+    /// Disks of the guest: raw files.
     pub disks: &'a [PathBuf],
-    /// Its memory, MiB.
+    /// Memory size, MiB.
     pub memory_mib: u64,
-    /// How disks are attached.
+    /// Bus of the disks.
     pub bus: Bus,
-    /// The firmware.
+    /// Firmware of the guest.
     pub firmware: Firmware,
-    /// How long it may take.
+    /// Timeout of the boot.
     pub limit: Duration,
 }
 
-/// How a terminal is.
+/// State of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Seen {
     Login,
@@ -65,7 +65,7 @@ enum Seen {
     Nothing,
 }
 
-/// Looks at the end of what a terminal showed.
+/// Examines the end of a terminal's output.
 fn look(text: &str) -> Seen {
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
     if last.is_some_and(|line| line.trim_end().ends_with("login:")) {
@@ -76,10 +76,10 @@ fn look(text: &str) -> Seen {
 }
 
 impl Trial<'_> {
-    /// Boots. Returns how long it took until the prompt.
+    /// Boots the guest. Returns the time until the prompt.
     ///
     /// # Errors
-    /// It did not get there, with the last lines of its terminal.
+    /// Fails with the last lines of the terminal if the boot does not succeed.
     pub fn run(&self, shop: &Workshop, runner: &Runner) -> Result<Duration, Stopped> {
         let begun = Instant::now();
         let (servers, volumes) = self.serve(shop, runner)?;
@@ -95,7 +95,7 @@ impl Trial<'_> {
         done.map(|()| begun.elapsed())
     }
 
-    /// Serves a snapshot of each disk, where QEMU looks for volumes.
+    /// Serves a snapshot of each disk at the path where QEMU looks for volumes.
     fn serve(&self, shop: &Workshop, runner: &Runner) -> Result<(Vec<Server>, PathBuf), Stopped> {
         let volumes = shop.directory("volumes")?;
         let mut servers = Vec::new();
@@ -171,9 +171,9 @@ impl Trial<'_> {
             arrives: false,
         };
         let mut arguments = arguments(&start);
-        // Nobody continues it.
+        // `-S` would wait for an order to continue, which never comes.
         arguments.retain(|one| one != "-S");
-        // A card of its own, which leads nowhere: systems wait for one.
+        // An isolated network interface, since systems wait for one.
         let card = [
             "-netdev",
             "user,id=trial,restrict=on",
@@ -224,7 +224,7 @@ impl Trial<'_> {
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
                 let line = last_lines(&end, 1);
-                // Without a reader it goes on.
+                // Without a reader the boot continues.
                 let _ = writeln!(stderr(), "  {} s:{line}", begun.elapsed().as_secs());
             }
             std::thread::sleep(LOOK_EVERY);
@@ -232,7 +232,7 @@ impl Trial<'_> {
     }
 }
 
-/// The name of a volume in the test boot.
+/// Returns the name of a volume in the test boot.
 fn volume(index: usize) -> String {
     format!("disk{index}")
 }
@@ -244,10 +244,10 @@ fn failed(why: &str, terminal: &str) -> String {
     )
 }
 
-/// Bytes of a line that are shown.
+/// Limit of a displayed line, in bytes.
 const LINE_MAX: usize = 160;
 
-/// The last lines, without what a terminal would do.
+/// Returns the last lines, without terminal controls.
 fn last_lines(text: &str, count: usize) -> String {
     let plain = plain(text);
     let lines = plain.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -261,7 +261,7 @@ fn last_lines(text: &str, count: usize) -> String {
         .collect()
 }
 
-/// Leaves out the control sequences of terminals (ECMA-48, section 5.4).
+/// Removes terminal control sequences (ECMA-48, section 5.4).
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut signs = text.chars();
@@ -276,7 +276,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Skips a control sequence, behind its first sign.
+/// Skips a control sequence, after its first character.
 fn pass_sequence(signs: &mut std::str::Chars<'_>) {
     if signs.next() == Some('[') {
         // Up to the final byte.

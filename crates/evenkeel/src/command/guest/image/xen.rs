@@ -1,5 +1,5 @@
-//! `evenkeel guest import xen FILE.cfg`: looks, shows the plan, and carries it out on a copy
-//! ([`change`]). The original disks are only read.
+//! `evenkeel guest import xen FILE.cfg`: inspects the disks, prints the plan, and executes it on a
+//! copy ([`change`]). The original disks are only read.
 
 mod change;
 mod kernel;
@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use volume::transfer::Source;
 
-/// What is needed, beside GRUB's files.
+/// Required programs, besides GRUB's files.
 const NEEDS: [(&str, &str); 7] = [
     ("qemu-img", "qemu-utils"),
     ("qemu-nbd", "qemu-utils"),
@@ -43,16 +43,16 @@ const NEEDS: [(&str, &str); 7] = [
     ("bwrap", "bubblewrap"),
 ];
 
-/// What was seen.
+/// Properties that were detected.
 struct Looked {
     domain: Domain,
-    /// The disks of the configuration, each as a raw disk that is only read.
+    /// Disks of the configuration, each as a read-only raw disk.
     files: Vec<PathBuf>,
     seen: Vec<Seen>,
     system: System,
 }
 
-/// Imports.
+/// Executes the import.
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match import(matches) {
         Ok(text) => {
@@ -68,9 +68,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-/// Shows a line.
 fn say(words: &str) {
-    // Without a reader it goes on.
+    // Without a reader the import continues.
     let _ = writeln!(stderr(), "{words}");
 }
 
@@ -137,7 +136,7 @@ fn import(matches: &ArgMatches) -> Result<String, Unfilled> {
     carry_out(matches, &shop, runner, (&looked, &plan, &place))
 }
 
-/// Whether the operator at the terminal wants it.
+/// Asks the operator at the terminal for confirmation.
 fn confirmed() -> bool {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return false;
@@ -154,7 +153,7 @@ fn heading(looked: &Looked, config: &Path) -> String {
         System::Windows(_) => "Windows".to_owned(),
         System::Unknown => "an unknown system".to_owned(),
     };
-    // Both are what others wrote.
+    // Both texts are untrusted.
     let words = format!("{} ({title})", looked.domain.name);
     format!(
         "{}, as {} has it:",
@@ -179,7 +178,7 @@ fn read(config: &Path) -> Result<Domain, String> {
     Ok(domain::read(&parse(&text), fallback))
 }
 
-/// Looks at the disks. None of them is written.
+/// Inspects the disks without writing to them.
 fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, Stopped> {
     let mut files = Vec::new();
     let mut seen = Vec::new();
@@ -222,7 +221,7 @@ fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, S
     })
 }
 
-/// Looks at a disk; one in a format is converted first, to look into it.
+/// Inspects a disk; one in another format is converted first.
 fn a_disk(
     disk: &Disk,
     index: usize,
@@ -274,7 +273,7 @@ fn a_disk(
     }
 }
 
-/// Opens a disk that nobody else has: a block device exclusively, and no file of a loop device.
+/// Opens a disk that nothing else uses: a block device exclusively, and no file of a loop device.
 fn open(path: &Path) -> Result<File, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     let is_device = metadata.file_type().is_block_device();

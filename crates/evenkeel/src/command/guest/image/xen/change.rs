@@ -1,4 +1,4 @@
-//! What is done to the copy of a guest of Xen.
+//! Changes to the copy of a Xen guest.
 
 use super::super::look::{self, Place};
 use super::super::{grub, server};
@@ -17,11 +17,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Words of the new kernel's command line: cards keep the names that Xen's had.
+/// Options of the new kernel's command line: network interfaces keep the names that they had under
+/// Xen.
 const APPEND: &str = "net.ifnames=0 biosdevname=0";
-/// A file with settings of initramfs-tools, read behind those of the system.
+/// File with settings of initramfs-tools, read after those of the system.
 const INITRAMFS: &str = "/etc/initramfs-tools/conf.d/zz-evenkeel";
-/// Capabilities that programs of the image have: those over files.
+/// Capabilities of programs of the image: those over files.
 const CAPABILITIES: [&str; 5] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -30,10 +31,10 @@ const CAPABILITIES: [&str; 5] = [
     "CAP_SETFCAP",
 ];
 
-/// Makes the new disks, and returns their files.
+/// Creates the new disks, and returns their files.
 ///
 /// # Errors
-/// A copy fails, or it is interrupted.
+/// Fails if a copy fails, or if it is interrupted.
 pub fn copies(
     looked: &Looked,
     plan: &Plan,
@@ -74,7 +75,7 @@ pub fn copies(
     Ok(disks)
 }
 
-/// Copies a raw disk into a place of another one.
+/// Copies a raw disk to a range of another one.
 fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> Result<(), Stopped> {
     say(&format!("copying {}", from.display()));
     let name = to
@@ -95,7 +96,7 @@ fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> R
     convert.arg(format!(
         "driver=raw,offset={begin},size={size},file.driver=file,file.filename={name}"
     ));
-    // A line for each tenth.
+    // One line for each tenth.
     let shown = Cell::new(0_u32);
     let progress = |line: &str| {
         let percent = line
@@ -109,14 +110,14 @@ fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> R
     runner.shown(&mut convert, progress).map(|_| ())
 }
 
-/// A place on the new disks.
+/// Position on the new disks.
 struct Spot {
     disk: usize,
     found: Found,
     size: u64,
 }
 
-/// Where a file system of the old disks is on the new ones.
+/// Returns where a file system of the old disks is on the new ones.
 fn spot(looked: &Looked, plan: &Plan, (index, inner): (usize, usize)) -> Option<Spot> {
     let disk = plan
         .targets
@@ -138,15 +139,15 @@ fn spot(looked: &Looked, plan: &Plan, (index, inner): (usize, usize)) -> Option<
     Some(Spot { disk, found, size })
 }
 
-/// The tree of the guest while it is changed.
+/// Mounted file systems of the guest during the change.
 struct Tree {
     root: Inside,
-    /// `/boot`, where it is a file system of its own.
+    /// `/boot`, if it is a separate file system.
     boot: Option<Inside>,
 }
 
 impl Tree {
-    /// The file system that GRUB reads, and the directory of kernels there.
+    /// Returns the file system that GRUB reads, and the directory of kernels there.
     fn kernels(&self) -> (&Inside, &'static str) {
         match &self.boot {
             Some(boot) => (boot, ""),
@@ -158,7 +159,7 @@ impl Tree {
 /// Changes the Linux on the new disks, so that it boots there.
 ///
 /// # Errors
-/// A step fails, or it is interrupted.
+/// Fails if a step fails, or if it is interrupted.
 pub fn linux(
     looked: &Looked,
     plan: &Plan,
@@ -222,7 +223,7 @@ pub fn linux(
     Ok(())
 }
 
-/// The files of the system.
+/// Changes the files of the system.
 fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> {
     say("fstab, terminals and names of cards");
     let change = |path: &str, change: &dyn Fn(&str) -> String| -> Result<(), String> {
@@ -246,7 +247,7 @@ fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> 
             inside.remove(&path)?;
         }
     }
-    // Upstart.
+    // Systems with Upstart.
     if let Some(text) = inside.text("/etc/init/hvc0.conf") {
         inside.write(
             "/etc/init/ttyS0.conf",
@@ -261,7 +262,8 @@ fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> 
         .try_for_each(|path| inside.set_aside(path))
 }
 
-/// Makes the initial RAM disk, and returns its name; None: no program of the image makes one.
+/// Creates the initial RAM disk, and returns its name. Returns None if the image has no program for
+/// that.
 fn initial_disk(
     tree: &Tree,
     choice: &Choice,
@@ -293,9 +295,10 @@ fn initial_disk(
             tree.root
                 .write(modules, system::modules(&text).as_bytes())?;
             tree.root.directory("/etc/initramfs-tools/conf.d")?;
-            // The host of the build has other devices, and swap of the old machine is not resumed from.
+            // The build host has other devices, so all drivers are included. The new machine cannot
+            // resume from the old swap.
             tree.root.write(INITRAMFS, b"MODULES=most\nRESUME=none\n")?;
-            // It does not replace one that it did not make.
+            // The program does not replace a file that it did not create.
             if there(&&names[0]) {
                 boot.set_aside(&format!("{directory}/{}", names[0]))?;
             }
@@ -331,7 +334,8 @@ fn initial_disk(
     }
 }
 
-/// A program of the image: with its files alone, without devices, network and rights beyond files.
+/// Runs a program of the image in a sandbox: only the image's files, and no devices, network or
+/// privileges beyond files.
 fn sandbox(tree: &Tree, words: &[String]) -> Command {
     let mut bwrap = program("bwrap");
     bwrap.args([
@@ -356,7 +360,7 @@ fn sandbox(tree: &Tree, words: &[String]) -> Command {
     bwrap
 }
 
-/// GRUB's directory: the menu, and the modules of the host.
+/// Fills GRUB's directory: the menu, and the modules of the host.
 fn menus(tree: &Tree, menu: &Menu, append: &str) -> Result<(), String> {
     let (inside, directory) = tree.kernels();
     let grub = format!("{directory}/grub");
@@ -373,7 +377,7 @@ fn menus(tree: &Tree, menu: &Menu, append: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// GRUB before the first partition of the disk that has its directory.
+/// Installs GRUB before the first partition of the disk with its directory.
 fn loader(
     looked: &Looked,
     plan: &Plan,

@@ -1,21 +1,21 @@
-//! The kernel of this host that a configuration of Xen names. The author of the configuration could
-//! name any file, and it goes into the image: so it is no link, and has to be a kernel.
+//! Host kernel that a Xen configuration names. The author of the configuration could name any file,
+//! and it is copied into the image. So it must be no link, and has to be a kernel.
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The largest kernel, bytes.
+/// Limit of a kernel, in bytes.
 const BYTES_MAX: u64 = 256 << 20;
-/// What a kernel of Linux for x86 has, and where ("The Linux/x86 Boot Protocol", section "The
-/// Real-Mode Kernel Header": `boot_flag` and `header`).
+/// Offsets and bytes that identify a Linux kernel for x86 ("The Linux/x86 Boot Protocol", section
+/// "The Real-Mode Kernel Header": `boot_flag` and `header`).
 const MARKS: [(usize, &[u8]); 2] = [(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")];
 
-/// Reads one.
+/// Reads a kernel.
 ///
 /// # Errors
-/// The system's, or it is no kernel.
+/// Returns the system's error, or one if the file is not a kernel.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);

@@ -1,14 +1,14 @@
-//! Which disks of a configuration may be read: the one who wrote it may not be who runs the command as
-//! root, and its paths could name any file or device of this host.
+//! Checks which disks of a configuration may be read. The command runs as root, and the
+//! configuration may be from somebody else: its paths could name any file or device of this host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Refuses disks that nobody on the command line has named: other than plain files below the directory
-/// of the configuration, or below one of `named`. Such a disk is read if `named` has its own path.
+/// Refuses disks that the command line does not permit. Permitted are plain files below the
+/// directory of the configuration, or below one of `named`, and paths in `named` themselves.
 ///
 /// # Errors
-/// The disks, with the options that name them.
+/// Lists the refused disks, with the options that would permit them.
 pub(super) fn are_allowed<'d>(
     disks: impl Iterator<Item = &'d Path>,
     config: &Path,
@@ -38,8 +38,8 @@ pub(super) fn are_allowed<'d>(
     ))
 }
 
-/// Whether a disk is a plain file in one of these directories, and no link leads there. One that is
-/// missing is said to be so later.
+/// Returns whether a disk is a plain file in one of these directories, without a link on its path.
+/// A missing file is reported later.
 fn is_file_below(disk: &Path, directories: &[PathBuf]) -> bool {
     let is_plain = match fs::symlink_metadata(disk) {
         Ok(metadata) => metadata.is_file(),
@@ -85,7 +85,7 @@ mod tests {
             assert_eq!(allowed(disk, &[disk]), Ok(()));
         }
         assert_eq!(allowed(&other, &[there.path()]), Ok(()));
-        // A directory names no devices, nor what links in it lead to.
+        // Naming a directory permits neither devices in it, nor the targets of its links.
         assert!(allowed(Path::new("/dev/null"), &[Path::new("/dev")]).is_err());
         assert!(allowed(&link, &[here.path()]).is_err());
     }
