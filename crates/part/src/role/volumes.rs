@@ -93,6 +93,7 @@ pub struct VolumeState {
     pub gone: bool,
     /// Another user has had the volume at the other node while this one had it open: the present
     /// process must end, because what it has in memory is of an older volume.
+    #[serde(rename = "superseded")]
     pub is_superseded: bool,
     /// Why it is not ready, or why it stays, in words; otherwise empty.
     #[serde(with = "VolumeWhy")]

@@ -167,8 +167,7 @@ where
                 Lines::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
         }
-        // Waits for the threads, so that a request whose end a client has seen is finished for the
-        // operator, too.
+        // A request whose end a client has seen is finished for the operator, too.
         context.runtime.turn().await;
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {
