@@ -3,7 +3,7 @@
 //!
 //! - [`config`] is the configuration of volumes, and [`keyword`] parses it.
 //! - [`role`] runs the volumes of this node, each on its own thread. [`report`] shows their status
-//! ([`status`], [`verified`]).
+//!   ([`status`], [`verified`]).
 //! - [`command`] creates and removes volumes.
 //! - [`attach`] attaches a volume to the host as a block device.
 //! - [`copy`] sends a whole disk to a volume of another node.

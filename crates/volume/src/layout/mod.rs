@@ -3,12 +3,12 @@
 //! happens elsewhere.
 //!
 //! - A slot is a complete record with a checksum. A store overwrites the oldest slot, so a torn or
-//! lost write leaves the previous slot valid.
+//!   lost write leaves the previous slot valid.
 //! - A bitmap page has its own checksum. A damaged page counts as completely dirty.
 //! - Setting or clearing all bits changes only the slot: it contains the number of that store, and
-//! pages of earlier stores are invalid.
+//!   pages of earlier stores are invalid.
 //! - A page is written before the slot that evicts its extent from the log. Until the slot is
-//! written the extent is hot, so its bits do not matter.
+//!   written the extent is hot, so its bits do not matter.
 
 pub(crate) mod bytes;
 mod page;

@@ -4,12 +4,12 @@
 //! - [`founding`] decides the initial content of a volume without a cluster record.
 //! - [`record`] and [`durable`] encode the replica's state for the cluster and for the disk.
 //! - [`wire`] converts the replica's messages to frames; [`peer`] is the other node; [`local`] is
-//! the disk.
+//!   the disk.
 //! - [`clients`] tracks requests, which run in the local replica or at the other node;
-//! [`admission`] decides whose clients may write; [`used`] implements the use by a role of this
-//! node.
+//!   [`admission`] decides whose clients may write; [`used`] implements the use by a role of this
+//!   node.
 //! - [`apart`] is a refused copy, until an operator discards it; [`keeping`] manages the snapshot
-//! of a copy before a resync.
+//!   of a copy before a resync.
 //! - [`without_majority`] fails requests that no node may serve, if configured.
 //! - [`ending`] decides what a stop waits for.
 //! - [`room`] prepares the backing store for growth.

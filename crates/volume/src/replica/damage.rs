@@ -3,14 +3,14 @@
 //!
 //! - Damaged blocks are never returned to a client, nor copied to the other node as valid.
 //! - A damaged block is repaired from the other copy if that content matches the local checksum.
-//! The match proves that it is the last content written, whether or not that copy is in sync.
-//! Older or damaged content of the other copy does not match.
+//!   The match proves that it is the last content written, whether or not that copy is in sync.
+//!   Older or damaged content of the other copy does not match.
 //! - A repair locks its block exclusively, like a write, from its local read to its local write.
-//! It never overwrites newer data.
+//!   It never overwrites newer data.
 //! - A client's read that finds damage restarts after the repairs. If they fail, the client gets
-//! an error.
+//!   an error.
 //! - A resync skips blocks that are damaged here and missing on the other copy. They stay dirty,
-//! so the resync does not finish until they are overwritten.
+//!   so the resync does not finish until they are overwritten.
 
 use super::defect::Defect;
 use super::exchange::{DiskResult, Notice, Operation};

@@ -3,21 +3,21 @@
 //!
 //! Invariants:
 //! - A write or flush is acknowledged when both copies have it, or when this copy has it and the
-//! record excludes the other one. The lease must be valid at that time. A reply that a driver
-//! delivers late was valid when it was created.
+//!   record excludes the other one. The lease must be valid at that time. A reply that a driver
+//!   delivers late was valid when it was created.
 //! - Before a write reaches a disk, its extents are in the activity log on the owner's disk. They
-//! leave the log when both disks have flushed the writes, or with their dirty bits.
+//!   leave the log when both disks have flushed the writes, or with their dirty bits.
 //! - Overlapping requests run one after the other ([`interval`]), including resync copies.
 //! - Data that does not match its checksum is never returned or copied ([`damage`]).
 //! - Each copy in the record has at least the size that clients know ([`growth`]).
 //! - A follower executes only commands of the epoch that it has promised on disk.
 //! - Before a node switches between owner and follower, all its earlier disk operations have
-//! ended.
+//!   ended.
 //! - A copy that is not in the record never serves. A copy that lost power with acknowledged but
-//! unflushed writes serves only in three cases: the other copy also lost power, the record
-//! excludes the other copy, or an operator permits it.
+//!   unflushed writes serves only in three cases: the other copy also lost power, the record
+//!   excludes the other copy, or an operator permits it.
 //! - At most one proposal of a record is pending, and is repeated until its outcome is known.
-//! Until then acknowledgements need both copies.
+//!   Until then acknowledgements need both copies.
 
 pub mod activity;
 pub mod bitmap;

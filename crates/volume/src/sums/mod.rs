@@ -2,17 +2,17 @@
 //! returns wrong without an error.
 //!
 //! - [`keeper`] is the state machine that tracks checksums and schedules operations. Its
-//! simulation tests it.
+//!   simulation tests it.
 //! - [`record`] is the on-disk format: pages of checksums, and the log.
 //! - [`area`] locates and opens the checksums of a replica. [`Checked`] runs operations with
-//! checksums, and [`scrub`] checks all data of a replica.
+//!   checksums, and [`scrub`] checks all data of a replica.
 //!
 //! Data and its checksum cannot be written atomically, so:
 //! - A page is in the durable log (hot) before any of its blocks is written. It leaves the log
-//! when the data is flushed and the page itself is durable.
+//!   when the data is flushed and the page itself is durable.
 //! - After a crash the checksums of hot pages are not trusted. They are recomputed from the data.
 //! - Checksums carry a random number, the draw. Those with another draw are invalid, so dropped
-//! checksums are never trusted later.
+//!   checksums are never trusted later.
 //!
 //! A checksum covers one block of 4 KiB, so a write needs no read of adjacent data. It includes
 //! the block number, which detects misdirected writes.
