@@ -1,8 +1,6 @@
-//! Simulated histories of two nodes, by seed: logons at both, even of one user at the same time,
-//! connections that begin and end, hosts that hang, drains, and reloads of one node before the
-//! other. Nodes crash with and without the saved state of the previous role. The network loses,
-//! duplicates, delays and partitions. An independent checker judges each decision, and has to find
-//! deliberate defects.
+//! Simulated histories of two nodes, by seed: logons, connections, hosts that hang, drains, reloads
+//! of one node before the other, and crashes with and without the saved state. The network loses,
+//! duplicates, delays and partitions. A checker judges each decision and finds planted defects.
 
 use super::*;
 use crate::collection::CollectionId;
