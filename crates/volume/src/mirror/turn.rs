@@ -199,7 +199,6 @@ impl Mirror {
                 any = true;
                 self.asked(token, operation, now);
             }
-            self.watch_supersession();
             any |= self.advance_use(now);
             // Flushes early, so that both copies work in parallel.
             if any && let Err(error) = self.peer.flush() {
@@ -386,6 +385,7 @@ impl Mirror {
             if was_known && self.lease.history() != before {
                 self.peer.may_have_more = true;
             }
+            self.watch_supersession();
             self.shown.is_due = true;
         }
     }

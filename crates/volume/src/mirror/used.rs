@@ -86,6 +86,7 @@ impl Mirror {
             let handed_over = None;
             self.clients.used = Used { here, handed_over };
         }
+        self.watch_supersession();
     }
 
     /// Rank of this node, given the rank of its copy.
