@@ -153,29 +153,45 @@ impl Recording {
     /// are accepted, as in a start but not in a reload, and the description of the version, which
     /// is for messages.
     pub fn changed_inputs(&self, other: &Recording) -> Vec<String> {
-        let (old, new) = (&self.answers, &other.answers);
+        // Named field by field, so that an input that is added is not left out.
+        let Recording {
+            files,
+            environment: _,
+            facts,
+            options: _,
+            words,
+            imports,
+            nodes,
+            answers: old,
+        } = self;
+        let Answers {
+            files: old_files,
+            secrets,
+            entries,
+            modes,
+            directories,
+            hosts,
+            accounts,
+            own_addresses: _,
+            own_files,
+        } = old;
+        let new = &other.answers;
         let path = |path: &PathBuf| path.display().to_string();
         let mut changed = Vec::new();
         let mut add = |kind: &str, names: Vec<String>| {
             changed.extend(names.into_iter().map(|name| format!("{kind} {name}")));
         };
-        add("file", changed_keys(&old.files, &new.files, path));
-        add("file", changed_keys(&old.secrets, &new.secrets, path));
-        add("directory", changed_keys(&old.entries, &new.entries, path));
-        add("mode of file", changed_keys(&old.modes, &new.modes, path));
+        add("file", changed_keys(old_files, &new.files, path));
+        add("file", changed_keys(secrets, &new.secrets, path));
+        add("directory", changed_keys(entries, &new.entries, path));
+        add("mode of file", changed_keys(modes, &new.modes, path));
         add(
             "directory",
-            changed_keys(&old.directories, &new.directories, path),
+            changed_keys(directories, &new.directories, path),
         );
-        add(
-            "host name",
-            changed_keys(&old.hosts, &new.hosts, String::clone),
-        );
+        add("host name", changed_keys(hosts, &new.hosts, String::clone));
         let account = |(_, name): &(_, String)| name.clone();
-        add(
-            "account",
-            changed_keys(&old.accounts, &new.accounts, account),
-        );
+        add("account", changed_keys(accounts, &new.accounts, account));
         let variables = |of: &Recording| -> BTreeMap<String, Vec<u8>> {
             let all = of.environment.iter();
             all.map(|(name, value)| (name.to_owned(), value.to_vec()))
@@ -190,16 +206,13 @@ impl Recording {
             ..of.options.clone()
         };
         let rest = [
-            (self.files != other.files, "configuration files"),
-            (self.nodes != other.nodes, "nodes of the cluster"),
+            (*files != other.files, "configuration files"),
+            (*nodes != other.nodes, "nodes of the cluster"),
             (options(self) != options(other), "program options"),
-            (self.facts != other.facts, "features of the program"),
-            (self.words != other.words, "sections of the program"),
-            (self.imports != other.imports, "names of other parts"),
-            (
-                old.own_files != new.own_files,
-                "files of this machine's own",
-            ),
+            (*facts != other.facts, "features of the program"),
+            (*words != other.words, "sections of the program"),
+            (*imports != other.imports, "names of other parts"),
+            (*own_files != new.own_files, "files of this machine's own"),
         ];
         let rest = rest.into_iter().filter(|(differs, _)| *differs);
         changed.extend(rest.map(|(_, what)| what.to_owned()));
