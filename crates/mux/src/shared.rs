@@ -107,7 +107,7 @@ pub(super) struct Ends {
     settled: bool,
     /// True once the peer has closed its side.
     pub(super) half_closed: bool,
-    /// True once no more streams are opened, by a local decision or one of the peer.
+    /// True once streams are no longer opened, by a local decision or one of the peer.
     pub(super) closing: bool,
     /// Set when a rule ends the connection at once: true without a message, false with a GOAWAY.
     pub(super) killed: Option<bool>,

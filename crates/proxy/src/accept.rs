@@ -118,7 +118,7 @@ impl AcceptLoop {
         started
     }
 
-    /// Returns whether the loop's task has ended: it found no memory, or was told to end.
+    /// Returns whether the loop's task has ended: it found no memory, or was asked to end.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
     }
@@ -402,7 +402,7 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     match less_busy(runtime) {
         None => session(),
         Some(thread) => {
-            // A thread that accepts no more jobs is busy after all.
+            // A thread that no longer accepts jobs is busy after all.
             if let Err(refused) = reactor::inject(thread, session) {
                 (refused.job)();
             }

@@ -267,8 +267,8 @@ pub fn set_ticket_key(
             "'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.\n",
         );
     };
-    let files = config.certificates.ticket_keys().into_iter();
-    let Some((_, keys)) = { files }.find(|(name, _)| **name == **file) else {
+    let mut files = config.certificates.ticket_keys().into_iter();
+    let Some((_, keys)) = files.find(|(name, _)| **name == **file) else {
         return refused("'set ssl tls-key' unable to locate referenced filename\n");
     };
     let Ok(key) = STANDARD.decode(key).map(Zeroizing::new) else {

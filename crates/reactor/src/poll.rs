@@ -34,7 +34,7 @@ impl Readiness {
     pub(super) const READABLE: Readiness = Readiness(1);
     /// A write may find space.
     pub(super) const WRITABLE: Readiness = Readiness(2);
-    /// The peer will send no more. This flag and the following ones stay set.
+    /// The peer has sent everything. This flag and the following ones stay set.
     pub(super) const READ_CLOSED: Readiness = Readiness(4);
     /// Both directions have ended.
     pub(super) const CLOSED: Readiness = Readiness(8);

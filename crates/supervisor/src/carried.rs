@@ -18,7 +18,7 @@ pub struct Carried {
     pub state: Option<Shared>,
     /// Connection over which the previous process sends its final counts, until a role gets it.
     pub rest: Option<Shared>,
-    /// The previous processes; None once they were told to end.
+    /// The previous processes; None once they were asked to end.
     pub before: Option<Before>,
     /// Previous processes that are children of this process, such as the workers of a HAProxy
     /// master that it replaced.

@@ -16,7 +16,7 @@ pub struct End {
     pub ending: Ending,
     /// Signal by which the role reported that it ends.
     pub obeys: Option<Signal>,
-    /// True if the supervisor told the role to end.
+    /// True if the supervisor asked the role to end.
     pub told: bool,
     /// True if a version was in service before.
     pub served: bool,
@@ -89,7 +89,7 @@ mod tests {
         Ending::Status(ExitStatus::from_raw(signal as i32))
     }
 
-    /// Creates the end of a role that was not told to end.
+    /// Creates the end of a role that was not asked to end.
     fn unasked(ending: Ending, served: bool) -> End {
         End {
             ending,

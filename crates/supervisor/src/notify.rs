@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(heard(&fd).as_deref(), Some("STOPPING=1\nSTATUS=stops"));
     }
 
-    /// Returns the kinds of all messages until no more are sent.
+    /// Returns the kinds of all messages until the sender is silent.
     fn all_heard(fd: &OwnedFd, notify: &mut Notify) -> Vec<String> {
         let mut told = Vec::new();
         loop {

@@ -51,7 +51,7 @@ pub struct Running {
     pub helper_at: Option<Instant>,
     /// Helper processes, which run programs of external checks.
     pub helpers: Vec<Started>,
-    /// Time at which the role is killed after it was told to leave.
+    /// Time at which the role is killed after it was asked to leave.
     pub leaves_until: Option<Instant>,
     /// True if the role keeps addresses that no other machine takes over, until the proxy has
     /// ended.

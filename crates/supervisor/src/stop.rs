@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
-/// Time for a role to end after it was told to.
+/// Time for a role to end after it was asked to.
 const HARD_LIMIT: Duration = Duration::from_secs(2);
 /// Time after `hard-stop-after`, which the role applies itself, until the role is killed.
 const SOFT_MARGIN: Duration = Duration::from_secs(5);

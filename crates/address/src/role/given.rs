@@ -122,7 +122,7 @@ pub enum Notification {
 }
 
 /// Channel to a supervisor or a test. The role polls [`Orders::as_fd`] and calls [`Orders::next`]
-/// until there are no more orders. Neither may block.
+/// until no orders are left. Neither may block.
 pub trait Orders {
     /// Returns the descriptor that is readable when an order is waiting.
     fn as_fd(&self) -> BorrowedFd<'_>;

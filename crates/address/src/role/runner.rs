@@ -271,7 +271,7 @@ impl<T: Clone> Inside<T> {
         }
     }
 
-    /// Accepts new jobs; returns whether no more will follow.
+    /// Accepts new jobs; returns whether these were the last ones.
     fn take_jobs(&mut self) -> bool {
         hush(&self.came);
         loop {

@@ -206,7 +206,7 @@ impl Desk {
 
     /// Returns the leases of addresses that are no longer for clients.
     pub fn superseded(&self) -> Vec<(Ipv4Addr, Superseded)> {
-        { self.pool.iter() }.flat_map(Pool::superseded).collect()
+        self.pool.iter().flat_map(Pool::superseded).collect()
     }
 
     /// Returns the address for which a client has a lease of this node.
@@ -232,7 +232,10 @@ impl Desk {
     /// Returns the fixed address of a machine, and whether it is available.
     fn own_address(&self, mac: Mac) -> Option<OwnAddress> {
         let address = self.machine(mac)?.address?;
-        let leased = { self.pool.as_ref() }.and_then(|pool| pool.superseded_of(address, mac));
+        let leased = self
+            .pool
+            .as_ref()
+            .and_then(|pool| pool.superseded_of(address, mac));
         Some(match leased {
             _ if self.of_nodes.contains(&address) => OwnAddress::OfNode(address),
             Some(lease) => OwnAddress::Leased(address, lease.mac),

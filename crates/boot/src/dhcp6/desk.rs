@@ -120,7 +120,10 @@ impl Desk {
                 "{own} is its own address in the file, but a node has it"
             )));
         }
-        let leased = { self.pool.as_ref() }.and_then(|pool| pool.superseded_of(own, mac));
+        let leased = self
+            .pool
+            .as_ref()
+            .and_then(|pool| pool.superseded_of(own, mac));
         leased.is_none().then_some(Ok(own))
     }
 
@@ -157,7 +160,7 @@ impl Desk {
 
     /// Returns the leases of addresses that are no longer for clients.
     pub fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
-        { self.pool.iter() }.flat_map(Pool::superseded).collect()
+        self.pool.iter().flat_map(Pool::superseded).collect()
     }
 
     /// Returns the address for which a client has a lease of this node.

@@ -252,7 +252,7 @@ pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnosti
 /// Removes the second disks of a storage, where an accepted version has them.
 pub(super) fn only_first(exchange: &Exchange, lans: &mut [Lan]) {
     let second = second_ones(exchange, lans);
-    let second: Vec<Span> = { second.iter() }.map(|(disk, _)| disk.name.span).collect();
+    let second: Vec<Span> = second.iter().map(|(disk, _)| disk.name.span).collect();
     for lan in lans {
         lan.disks
             .all

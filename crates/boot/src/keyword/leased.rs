@@ -28,11 +28,11 @@ pub(super) fn superseded(
     let of_nodes: HashMap<IpAddr, String> = of_nodes.map(|one| (one.address, one.owner)).collect();
     let all = lans.iter().flat_map(|lan| {
         let name = &lan.name.value;
-        let four = { lan.range.as_ref() }.map_or((lan.name.span, None), |one| {
+        let four = lan.range.as_ref().map_or((lan.name.span, None), |one| {
             let Written { value, span } = one;
             (*span, Some((value.first.into(), value.last.into())))
         });
-        let six = { lan.six.range.as_ref() }.map_or((lan.name.span, None), |one| {
+        let six = lan.six.range.as_ref().map_or((lan.name.span, None), |one| {
             let Written { value, span } = one;
             (*span, Some((value.first.into(), value.last.into())))
         });

@@ -43,9 +43,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Time for which a lease is not wanted after it was handed over, nanoseconds. By then the other
 /// node has it.
 const REST_NS: u64 = 2_000_000_000;
-/// Limit of boot orders at one time: a record has room for no more.
+/// Limit of boot orders at one time: a record has no further room.
 pub const ORDERS_MAX: usize = 21;
-/// Limit of nodes that a record names: it has room for no more.
+/// Limit of nodes that a record names: it has no further room.
 const NAMED_MAX: usize = 4;
 /// Time within which the leases of a copy have to be on disk, nanoseconds. Afterwards the copy
 /// counts as lost.

@@ -38,7 +38,7 @@ use wire::Trusted;
 
 /// Limit of the encoded machines in one response, bytes: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
-/// Limit of further addresses of a node in its record: the record has room for no more.
+/// Limit of further addresses of a node in its record: the record has no further room.
 const OWN_MAX: usize = 4;
 /// Poll interval of the address in a network, nanoseconds.
 const LOOK_NS: u64 = 1_000_000_000;

@@ -92,7 +92,7 @@ impl Site {
     /// Lists the leases of addresses that now belong to another host or machine: two may use such
     /// an address.
     pub(super) fn superseded_words(&self) -> Vec<String> {
-        let four = { self.desk.iter() }.flat_map(Desk::superseded);
+        let four = self.desk.iter().flat_map(Desk::superseded);
         let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));
         let six = self.six.superseded().into_iter();
         let six = six.map(|(address, lease)| (IpAddr::V6(address), lease));

@@ -254,7 +254,7 @@ impl Site {
         let before = self.desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let keeping = &mut self.parts.keeping;
-        let known = { before.iter() }.flat_map(|pool| pool.superseded());
+        let known = before.iter().flat_map(|pool| pool.superseded());
         let known: BTreeSet<Ipv4Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         let mut desk = Desk::new(self.lan.clone(), here, pool);

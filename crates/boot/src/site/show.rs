@@ -468,7 +468,7 @@ fn of_overlays(disk: &str, look: &Look) -> String {
         look.count,
         look.bytes >> 10
     );
-    // A line has room for no more.
+    // A line has no room for further names.
     let unusable = look.unusable.iter().take(UNUSABLE_SHOWN).cloned();
     let trouble: Vec<String> = unusable.chain(look.trouble.clone()).collect();
     match trouble.is_empty() {

@@ -34,7 +34,7 @@ impl Six {
     }
 
     pub(super) fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
-        { self.desk.iter() }.flat_map(Desk::superseded).collect()
+        self.desk.iter().flat_map(Desk::superseded).collect()
     }
 
     pub(super) fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
@@ -161,7 +161,7 @@ impl Site {
         let Six { desk, keeping, .. } = &mut self.six;
         let before = desk.as_mut().and_then(Desk::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
-        let known = { before.iter() }.flat_map(|pool| pool.superseded());
+        let known = before.iter().flat_map(|pool| pool.superseded());
         let known: BTreeSet<Ipv6Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
         let mut new = Desk::new(self.lan.clone(), config, here, pool);

@@ -520,7 +520,7 @@ impl Identity {
     /// `None` while more than [`SOON_DAYS`] are left: by then it was due for months.
     pub fn ends_in_days(&self, now: SystemTime) -> Option<u64> {
         let is_over = |days: &u64| super::tls::over_at(&self.chain, now + DAY * *days as u32);
-        { Some(SOON_DAYS) }.filter(is_over)?;
+        Some(SOON_DAYS).filter(is_over)?;
         (0..=SOON_DAYS).find(is_over)
     }
 }

@@ -24,7 +24,7 @@
 //! merged with later entries, it has no response of its own that could count for the
 //! earlier ones.
 //!
-//! While entries are outstanding and the log has no more, openraft is not asked for
+//! While entries are outstanding and the log contains no further ones, openraft is not asked for
 //! messages. Such messages could only carry the commit index, which the member learns
 //! soon enough. So the slowest member costs the others nothing. The log wakes the
 //! pipeline when it has more entries.
@@ -94,7 +94,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     more_comes: bool,
     /// The last message is a large one.
     large: bool,
-    /// The input has no more messages.
+    /// The input contains no further messages.
     drained: bool,
     /// A response failed or was negative: nothing more is sent.
     broken: bool,
@@ -281,7 +281,7 @@ mod tests {
     type Response = AppendEntriesResponse<Types<TokioRuntime>>;
     type Answering = oneshot::Sender<Result<Vec<u8>, CallError>>;
 
-    /// A member that responds when the test tells it to.
+    /// A member that responds when the test allows it.
     #[derive(Clone, Default)]
     struct Member(Arc<Mutex<VecDeque<Answering>>>);
 

@@ -694,7 +694,7 @@ impl Role {
         self.kept.bytes.clone()
     }
 
-    /// Stops: accepts no more connections.
+    /// Stops: no longer accepts connections.
     pub fn stop(&mut self) {
         self.kept.due = 0;
         self.keep();

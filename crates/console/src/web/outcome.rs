@@ -53,7 +53,7 @@ pub(super) async fn of(shared: &Shared, version: u64, wait: Duration) -> Respons
     }
 }
 
-/// Returns whether the version makes no more progress on its own.
+/// Returns whether the version no longer makes progress on its own.
 fn has_outcome(stage: Stage) -> bool {
     !stage.is_in_progress() || stage == Stage::AwaitsConfirmation
 }

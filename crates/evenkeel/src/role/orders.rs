@@ -35,7 +35,7 @@ const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 pub struct Supervised {
     /// None when the supervisor has died.
     channel: Option<Channel>,
-    /// The newest version; None once the role accepts no more connections.
+    /// The newest version; None once the role no longer accepts connections.
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,

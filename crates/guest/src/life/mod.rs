@@ -224,7 +224,7 @@ enum Halt {
 /// Orderly end of a process in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Ending {
-    /// Time of the last press of the power button, milliseconds; None: QEMU was told to quit.
+    /// Time of the last press of the power button, milliseconds; None: QEMU was asked to quit.
     pressed: Option<u64>,
     /// Time at which the process is told to quit, or killed if it was told already, milliseconds.
     kill_at: u64,

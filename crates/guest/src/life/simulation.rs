@@ -22,7 +22,7 @@ struct Qemu {
     orders: Vec<Order>,
     /// The process was sent the stop signal; false: a thread still runs in the kernel.
     halted: Option<bool>,
-    /// QEMU was told to quit.
+    /// QEMU was asked to quit.
     ends: bool,
     /// The kernel of the guest has given up.
     panicked: bool,

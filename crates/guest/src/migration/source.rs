@@ -60,7 +60,7 @@ enum Phase {
     Completing,
     /// The volumes return to this node.
     Returning,
-    /// QEMU was told to cancel.
+    /// QEMU was asked to cancel.
     Cancelling,
     /// The migration has ended.
     Ended,

@@ -148,7 +148,7 @@ impl Role {
         };
         let gone = { guest.into_iter().flat_map(uses) }
             .find(|one| self.volumes.has_been_gone(&one.name, now));
-        let superseded = { guest.into_iter().flat_map(uses) }.find(|one| {
+        let superseded = guest.into_iter().flat_map(uses).find(|one| {
             let state = self.volumes.states.get(&one.name);
             one.r#use == VolumeUse::Alone && state.is_some_and(|state| state.is_superseded)
         });

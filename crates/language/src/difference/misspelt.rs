@@ -103,8 +103,10 @@ fn with_functions(text: &str, vocabulary: &Vocabulary<'_>) -> Option<String> {
         });
         let name = &rest[begin..open];
         let keyed = KEYED.iter().map(|(name, _)| name.trim_end_matches('('));
-        let samples =
-            { SECRET_SAMPLES.iter().chain(NAMING) }.map(|name| name.trim_end_matches('('));
+        let samples = SECRET_SAMPLES
+            .iter()
+            .chain(NAMING)
+            .map(|name| name.trim_end_matches('('));
         let names = keyed.chain(samples).chain(FUNCTIONS.iter().copied());
         let is_candidate = name.len() > 2
             && name.len() <= WORD_BYTES_MAX

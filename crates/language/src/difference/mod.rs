@@ -54,7 +54,7 @@ pub fn know(vocabulary: Vocabulary<'static>) {
     let _ = KNOWN.set(vocabulary);
 }
 
-/// The words that [`know`] was told.
+/// The words that were passed to [`know`].
 pub fn known() -> &'static Vocabulary<'static> {
     static NONE: Vocabulary<'static> = Vocabulary {
         sections: Vec::new(),

@@ -125,7 +125,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Parses the received bytes. `ended`: no more data follows.
+    /// Parses the received bytes. `ended`: the data is complete.
     pub fn parse(bytes: &[u8], ended: bool) -> Result<Head, Unfinished> {
         let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];

@@ -19,7 +19,7 @@ enum Message {
 }
 
 impl Dialogue {
-    /// Evaluates the received bytes. `ended`: no more data follows.
+    /// Evaluates the received bytes. `ended`: the data is complete.
     pub fn judge(self, bytes: &[u8], ended: bool) -> Judged {
         let message = match self {
             Dialogue::MySqlGreeting => mysql_greeting(bytes),

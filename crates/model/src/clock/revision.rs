@@ -1,6 +1,6 @@
 //! Counter of changes to the state of any server (health, administrative state, weight, limit) and
 //! to lists that operators changed. The sender of states thus need not compare ten thousand of
-//! them. The counter does not tell what changed.
+//! them. The counter does not say what changed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

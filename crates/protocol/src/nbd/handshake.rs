@@ -298,7 +298,7 @@ impl Handshake {
         if wanted.contains(&info::DESCRIPTION) {
             tell(info::DESCRIPTION, &[export.description.as_bytes()]);
         }
-        // Block sizes bind a client that did not request them, too, so it is told.
+        // Block sizes also bind a client that did not request them, so they are sent to it.
         if wanted.contains(&info::BLOCK_SIZE) || export.block_min > 1 {
             let (min, preferred) = (export.block_min, export.block_preferred);
             let sizes = [min, preferred, PAYLOAD_BYTES_MAX].map(u32::to_be_bytes);

@@ -111,7 +111,7 @@ pub enum Reason {
         /// Name of the member.
         member: String,
     },
-    /// The router was told to stop.
+    /// The router was asked to stop.
     Stopped,
     /// An operator requested a hand-over, and another router took over.
     HandOver {

@@ -18,7 +18,7 @@ const STOPPED_A_MOMENT_AGO: Duration = Duration::from_secs(5);
 ///
 /// In every turn, the driver passes in all packets that arrived ([`Router::handle_packet`]) and all
 /// replies of neighbours. Then it calls [`Router::handle_time`], then [`Router::poll`] until there
-/// are no more actions, and sleeps until [`Router::deadline`].
+/// are no actions left, and sleeps until [`Router::deadline`].
 #[derive(Debug)]
 pub struct Router {
     pub(super) settings: Vec<Settings>,

@@ -179,8 +179,8 @@ where
                 let peer = stream.stream.as_fd().try_clone_to_owned()?;
                 return hand_over(peer, rights, context).await;
             }
-            // A connection that may get the sockets may get the state, too. Others are told that
-            // the command is unknown.
+            // A connection that may receive the sockets may receive the state, too. For others the
+            // command is unknown.
             if words == [TELL_STATE] && rights.expose_listeners {
                 return tell_state(&mut stream, session.timeout, context).await;
             }

@@ -200,7 +200,7 @@ fn secure(name: &str) -> Result<ClientConnection, String> {
 /// incomplete.
 fn exchange(stream: &mut (impl Read + Write), bytes: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut reply = Vec::new();
-    // A listener may close before it has read everything; its reply tells more.
+    // A listener may close before it has read everything; its reply contains the reason.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
     let mut piece = [0; 4096];
     while reply.len() < REPLY_BYTES_MAX && !ends(&reply) {

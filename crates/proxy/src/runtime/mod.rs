@@ -177,7 +177,7 @@ impl Runtime {
         let (under_way, mut ended) = tokio::sync::mpsc::channel::<()>(1);
         for thread in 0..self.started_threads.load(Ordering::Relaxed) {
             let under_way = under_way.clone();
-            // A thread that accepts no more jobs is not waited for.
+            // A thread that no longer accepts jobs is not waited for.
             let _ = reactor::inject(thread, move || drop(under_way));
         }
         drop(under_way);

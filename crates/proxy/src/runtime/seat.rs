@@ -53,7 +53,7 @@ impl Seat {
     }
 
     /// Takes the slots regardless of the limits, for a connection accepted when the accept loop
-    /// was told to end.
+    /// was asked to end.
     pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> Seat {
         frontend.state.frontend.sessions.up();
         runtime.connections.up();

@@ -117,7 +117,7 @@ pub enum Failure {
     Interim,
     /// The request cannot be expressed as FastCGI parameters.
     Unsayable,
-    /// The request has a body of unknown length, which a FastCGI application cannot be told.
+    /// The request has a body of unknown length, which cannot be sent to a FastCGI application.
     Unsized,
     /// A rule rejected the response, and the client gets no other in its place.
     Rejected,

@@ -421,7 +421,7 @@ where
         }
         match server {
             Link::Http1(_) => Poll::Pending,
-            // The server needs no more of the request (RFC 9113, section 8.1).
+            // The server does not need the rest of the request (RFC 9113, section 8.1).
             Link::Http2(link) => link.poll_lost(context).map(|()| Ok(delivered)),
         }
     })

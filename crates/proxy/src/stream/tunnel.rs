@@ -48,7 +48,7 @@ impl Half {
         self.pipe.is_some() || buffered.is_some_and(|buffer| !buffer.is_empty())
     }
 
-    /// Moves received bytes into a pipe. Returns false if none were moved; a read then tells why.
+    /// Moves received bytes into a pipe. Returns false if none were moved: a read has the reason.
     fn fill(&mut self, from: &Link, to: &Link) -> io::Result<bool> {
         let Some((from, _)) = splice::sockets(from, to) else {
             return Ok(false);
@@ -337,7 +337,7 @@ impl Tunnel {
                 Ok(0) => self.down.ended = true,
                 Ok(_) => self.server.moved(true, false),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The buffer is full, so the rules can see no more.
+                // The buffer is full, so the rules see only these bytes.
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => break,
                 Err(_) => return Err(Termination::ServerAbort),
             }

@@ -1,4 +1,4 @@
-//! Tests connection modes: what each side is told, and that both agree.
+//! Tests connection modes: what each side learns, and that both agree.
 
 use crate::bed::{Bed, Origin, against_haproxy, pause, settle, soon};
 

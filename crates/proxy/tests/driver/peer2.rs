@@ -15,7 +15,7 @@ pub enum Seen {
     Data(u32, Vec<u8>, bool),
     /// A stream was reset.
     Reset(u32, ErrorCode),
-    /// The other side accepts no more streams.
+    /// The other side no longer accepts streams.
     GoAway(ErrorCode),
     /// The connection is closed.
     Closed,

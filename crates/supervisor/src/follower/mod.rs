@@ -350,7 +350,7 @@ impl Supervisor {
     /// Handles a role that keeps addresses which no other machine takes over, until the proxy has
     /// finished.
     fn part_stays(&mut self, part: &'static str) {
-        // If the stop has become a hard one, the role was told again by now.
+        // If the stop has become a hard one, the role has received a second message by now.
         if !self.service.stop.is_some_and(|stop| stop.is_soft()) {
             return;
         }
@@ -380,8 +380,8 @@ impl Supervisor {
     }
 
     /// Makes the roles release what they hold, those first that no other role needs. Returns
-    /// whether a role still runs. With `again`, roles that were told before are told once more and
-    /// then do not wait for other machines.
+    /// whether a role still runs. With `again`, roles that have the message receive it again and then
+    /// do not wait for other machines.
     pub(super) fn release_parts(&mut self, again: bool) -> bool {
         let running = |part: &&str| self.slots[*part].running.is_some();
         let living: Vec<&'static str> = row::beside().filter(running).collect();

@@ -102,7 +102,7 @@ impl Store {
             subject,
             of_file: None,
         };
-        let mut before = { inner.orders.effective.iter() }.chain(&inner.orders.pending);
+        let mut before = inner.orders.effective.iter().chain(&inner.orders.pending);
         order.of_file = match before.find(|before| before.is_about(&order)) {
             Some(before) => before.of_file,
             None => inner.digest(&order),

@@ -548,7 +548,7 @@ impl Client {
         match result {
             Err(failure) => {
                 pending.error = pending.error.or(Some(errno(failure)));
-                // A failed read submits no more pieces; a write still receives the rest of its
+                // A failed read submits no further pieces; a write still receives the rest of its
                 // payload.
                 if matches!(pending.command, Command::Read { .. }) {
                     pending.started = pending.asked.length;

@@ -173,7 +173,7 @@ impl Peer {
 
     /// Closes the connection. The caller has already taken the received frames.
     pub(super) fn disconnect(&mut self, why: Option<String>) {
-        let user = { self.users() }.map_or(0, |users| users.holder);
+        let user = self.users().map_or(0, |users| users.holder);
         if user != 0 && user != number_of("") {
             self.lost_user = Some((user, Instant::now()));
         }

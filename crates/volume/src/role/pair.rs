@@ -160,7 +160,11 @@ impl Shared {
             let colon = if why.is_empty() { "" } else { "; " };
             why = format!("{trouble}{colon}{why}");
         }
-        let only = { shown.admission.only.as_ref() }.filter(|node| !self.has_copy_at(node));
+        let only = shown
+            .admission
+            .only
+            .as_ref()
+            .filter(|node| !self.has_copy_at(node));
         let nobody = only.map(|node| {
             format!(
                 "only clients of {node} may write, and the file does not name it: `evenkeel volume admit NAME NODE` \

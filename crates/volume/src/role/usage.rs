@@ -277,7 +277,10 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
 
 /// Returns whether another user had the volume while a process of this node had it open.
 fn is_superseded(status: &Status) -> bool {
-    { status.mirror.as_ref() }.is_some_and(|shown| shown.admission.is_superseded)
+    status
+        .mirror
+        .as_ref()
+        .is_some_and(|shown| shown.admission.is_superseded)
 }
 
 /// Returns whether another user has the volume open on the other node.

@@ -17,7 +17,7 @@ pub(crate) struct Inbox {
 pub(crate) enum Received {
     /// The full length was received; there may be more.
     Full,
-    /// Less was received; there is no more at the moment.
+    /// Less was received; nothing else is available at the moment.
     Short,
     /// The other side has closed its sending direction.
     End,

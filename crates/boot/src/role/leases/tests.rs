@@ -416,7 +416,7 @@ fn a_record_has_room_for_all_of_it() {
     };
     let bytes = codec::encode(&record).len();
     assert!(bytes <= RECORD_BYTES_MAX, "{bytes}");
-    // Compatible with an older version on another node, as long as no more orders exist.
+    // An older version on another node reads the record, as long as it has no further orders.
     let few = Record {
         node: "n".repeat(20),
         orders: vec![u32::MAX; 4],

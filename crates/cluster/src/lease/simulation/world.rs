@@ -669,7 +669,7 @@ impl World {
         let released = of.holder.as_mut().and_then(Holder::release);
         self.note(|| format!("{host} wants it no more: {released:?}"));
         if let Some(command) = released {
-            // The whole machine was told first.
+            // All processes of the machine were notified first.
             self.hosts[host].former = None;
             let leads = self.agreement.leader;
             self.release(host, leads, command);

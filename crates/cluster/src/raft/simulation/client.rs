@@ -44,7 +44,7 @@ enum CallResult {
 }
 
 impl Client {
-    /// Runs until the client is told to end.
+    /// Runs until the client is asked to end.
     pub async fn run(mut self) {
         let mut count = 0;
         while !self.common.over.load(Ordering::Relaxed) {

@@ -197,7 +197,7 @@ const INHERITED_RULES: &[(&str, &str)] = &[
 fn rules_of_defaults_are_inherited_where_haproxy_inherits_them() {
     for (lines, wrong) in INHERITED_RULES {
         let loaded = load_text(&format!("defaults d\nmode http\n{lines}\n"));
-        let mut errors = { loaded.diagnostics.iter() }.filter(|d| d.code.id == "E0510");
+        let mut errors = loaded.diagnostics.iter().filter(|d| d.code.id == "E0510");
         match errors.next() {
             None => assert_eq!(*wrong, "", "{lines}"),
             Some(found) => {
