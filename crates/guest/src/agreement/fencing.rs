@@ -42,6 +42,9 @@ impl Agreement {
         let now = now_ns / 1_000_000;
         for (name, is_there) in self.nodes(guests, now_ns) {
             self.fencing.gate.see_node(&name, is_there, now);
+            if self.is_known {
+                self.late.see_node(&name, is_there, now);
+            }
         }
         let leases = &self.leases;
         let known = names(guests);

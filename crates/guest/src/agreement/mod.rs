@@ -17,6 +17,7 @@ mod defect;
 mod erase;
 mod external;
 mod fencing;
+mod late;
 mod mine;
 mod nowhere;
 mod orders;
@@ -188,6 +189,7 @@ pub struct Agreement {
     held_since: external::Held,
     mine: mine::Mine,
     here: room::Here,
+    late: late::LateNodes,
 }
 
 fn lease_of(guest: &str) -> String {
@@ -395,6 +397,11 @@ impl Agreement {
             if let Some(tied) = self.tied_to(name, &record, now_ns) {
                 prefers.retain(|node| *node == tied);
             }
+            let is_running = is_held && self.is_there(holder, now_ns);
+            if !is_running && record.to.is_empty() && self.awaited_node(&prefers, now_ns).is_some()
+            {
+                prefers.clear();
+            }
             if prefers.contains(&record.to) {
                 // The guest has left: its target has the volumes and memory with which it left.
                 if !is_held && !self.is(Defect::TurnsBack) {
@@ -550,7 +557,7 @@ impl Agreement {
         let is_open = self.is_open_here(guest, &record);
         let open = self.open_words(name, guests, &record, now_ns);
         let why = match (stays, local.has_volumes) {
-            (false, _) => open.unwrap_or_else(|| self.why(name, &wanted, now_ns)),
+            (false, _) => open.unwrap_or_else(|| self.why((name, guests), &wanted, now_ns)),
             (true, has_volumes) => { open.or_else(|| words::not_ready(has_volumes, is_open)) }
                 .or(fencing)
                 .or_else(|| self.waits_here((name, guests), local, now_ns))
@@ -639,7 +646,7 @@ impl Agreement {
             (true, None) => "this node does not hold its lease".to_owned(),
             (false, Some(lease)) => format!("on {}", lease.holder),
             (false, None) => { self.open_words(name, guests, record, now_ns) }
-                .unwrap_or_else(|| self.why(name, record, now_ns)),
+                .unwrap_or_else(|| self.why((name, guests), record, now_ns)),
         };
         Decided {
             wish,
@@ -743,6 +750,7 @@ impl Agreement {
             .chain(self.fencing.gate.deadline(now_ns / 1_000_000))
             .chain(self.reset_deadline(now_ns))
             .chain(self.here.deadline_ms(now_ns / 1_000_000))
+            .chain(self.late.deadline_ms(now_ns / 1_000_000))
             .min()
     }
 }

@@ -12,12 +12,20 @@ impl Agreement {
     }
 
     /// Returns why a guest does not run, as text.
-    pub(super) fn why(&self, name: &str, record: &GuestRecord, now_ns: u64) -> String {
+    pub(super) fn why(
+        &self,
+        (name, guests): (&str, &Guests),
+        record: &GuestRecord,
+        now_ns: u64,
+    ) -> String {
         if !record.stopped.is_empty() {
             return format!(
                 "{}: `evenkeel guest start {name}` starts it",
                 record.stopped
             );
+        }
+        if let Some(why) = self.awaited_words((name, guests), record, now_ns) {
+            return why;
         }
         match self.places.get(name) {
             _ if !self.is_known => "the cluster has not reported its leases yet".to_owned(),

@@ -339,10 +339,16 @@ fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
 }
 
 fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest) -> Subject {
-    let disks = { guest.disks.iter() }.map(|disk| match disk.read_only {
-        true => format!("{} (read only)", disk.volume),
-        false => disk.volume.clone(),
-    });
+    // A running guest keeps the disks of its start, whatever its section says since.
+    let described = machine.and_then(|machine| role.described(&machine.name, machine));
+    let disks = described
+        .unwrap_or(guest)
+        .disks
+        .iter()
+        .map(|disk| match disk.read_only {
+            true => format!("{} (read only)", disk.volume),
+            false => disk.volume.clone(),
+        });
     let nics = guest.nics.iter().map(|nic| {
         let mac = mac_words(nic.mac);
         let addresses = nic.addresses.iter().map(|one| format!(" {one}"));
@@ -438,15 +444,17 @@ fn elsewhere(role: &Role, name: &str) -> (&'static str, Grade) {
     }
 }
 
-/// Why a guest that is to run is on no node that responds.
+/// Returns why a guest that should run is on no node that responds, as text.
 fn nowhere(role: &Role, name: &str, why: String) -> String {
     let holder = role.agreement.holder(name);
-    let why = match holder.is_empty() || holder == role.guests.me {
-        true => why,
-        false => format!("{holder}, which had it last, does not respond"),
-    };
-    let colon = if why.is_empty() { "" } else { ": " };
-    format!("it runs on no node that responds{colon}{why}")
+    let is_local = holder.is_empty() || holder == role.guests.me;
+    match (is_local, why.is_empty()) {
+        (false, _) => format!(
+            "it runs on no node that responds: {holder}, which had it last, does not respond"
+        ),
+        (true, true) => "it runs on no node that responds".to_owned(),
+        (true, false) => format!("it runs on no node: {why}"),
+    }
 }
 
 /// Returns the reason of the guest's state, as text.

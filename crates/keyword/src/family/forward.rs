@@ -209,8 +209,11 @@ const SECONDS_MAX: u32 = 32_767;
 fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let keyword = args.keyword;
     let number = match keyword.ends_with("-cnt") {
-        true => args.count("a number of probes", 1..=PROBES_MAX)?,
-        false => (args.time_ms(TimeUnit::Seconds)? / 1000).clamp(1, SECONDS_MAX),
+        true => args.count("a number of probes", 0..=PROBES_MAX)?,
+        false => match args.time_ms(TimeUnit::Seconds)? {
+            0 => 0,
+            time_ms => (time_ms / 1000).clamp(1, SECONDS_MAX),
+        },
     };
     args.end()?;
     let proxy = loader.proxy();
@@ -223,7 +226,8 @@ fn keep_alive(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Some("idle") => &mut settings.idle_s,
         _ => &mut settings.interval_s,
     };
-    *field = Some(number);
+    // Zero is the system's default, as in HAProxy.
+    *field = Some(number).filter(|number| *number > 0);
     Ok(())
 }
 

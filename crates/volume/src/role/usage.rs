@@ -290,6 +290,14 @@ fn waits_for_user(status: &Status, shown: &Shown) -> bool {
     there.is_some_and(|(own, users)| users.has_other(&own.user))
 }
 
+/// Returns the reason for waiting for a user on the other node, as text.
+fn used_elsewhere(status: &Status, other: &str) -> String {
+    format!(
+        "another user has it open at {other} (`evenkeel volume show {}` there names it), and it has one user at a time",
+        status.spec.name
+    )
+}
+
 /// Checks that no other user has the volume open on this node. The error names the user.
 fn is_free(status: &Status, used: &UsedVolume) -> Result<(), String> {
     let holder = status.meter.tenure.holder();
@@ -327,6 +335,9 @@ fn is_alone(status: &Status) -> Result<(), String> {
         _ if shown.admission.is_superseded => Err(format!(
             "another user has had it at {other} since this one opened it: what runs here must end"
         )),
+        State::Following | State::Filling if waits_for_user(status, shown) => {
+            Err(used_elsewhere(status, other))
+        }
         State::Following => Err(format!(
             "{other} serves it, and has not handed it over to this node yet"
         )),
@@ -340,9 +351,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
             let me = spec.pair.clone().or_else(|| spec.single());
             match me.is_some_and(|pair| shown.admission.only == Some(pair.me)) {
                 true => Ok(()),
-                false if waits_for_user(status, shown) => Err(format!(
-                    "another user has it open at {other}, and it has one user at a time"
-                )),
+                false if waits_for_user(status, shown) => Err(used_elsewhere(status, other)),
                 false => Err(
                     "the cluster has not recorded yet that only clients of this node may write"
                         .to_owned(),

@@ -94,6 +94,9 @@ const ACCEPTED: &[(&str, &[&str])] = &[
     (
         "frontend",
         &[
+            "clitcpka-cnt 0",
+            "clitcpka-idle 0",
+            "clitcpka-intvl 0",
             "maxconn 0",
             "backlog 0",
             "rate-limit sessions 0",
@@ -119,6 +122,9 @@ const ACCEPTED: &[(&str, &[&str])] = &[
     (
         "backend",
         &[
+            "srvtcpka-cnt 0",
+            "srvtcpka-idle 0",
+            "srvtcpka-intvl 0",
             "fullconn 0",
             "retries 0",
             "timeout connect 0",
